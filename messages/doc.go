@@ -1,0 +1,10 @@
+// Package messages is what the actors of the relay say to each other.
+//
+// Every message is plain data: no pointer, channel, func, interface or error in it, so that any of them could be written
+// to a file, replayed from one, or cross a network. There is one sealed interface a mailbox: [ToRegistry] is what the
+// registry handles, [ToBinary] what a binary's connection actor handles. What each message means, who sends it, and
+// what comes back is said once, beside its type.
+//
+// Read ids.go for the words, then claims.go for the conversation about a slot, then sockets.go for what a connection
+// hears from its own socket.
+package messages
