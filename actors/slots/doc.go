@@ -3,15 +3,15 @@
 // A claim that finds its slot free, or in grace, is granted at once. A claim that finds a holder waits while the holder is
 // probed: proof of life younger than the claim refuses it, silence hands it the slot. The rest serves that sentence.
 //
-//	            claim                    release, nobody waits
-//	  free ---------------> held -----------------------------> grace
-//	   ^                    |  ^                                |   |
-//	   |                    |  +--------------------------------+   |
-//	   |                    |                 claim                 |
-//	   +--------------------|---------------------------------------+
-//	                        |             GraceExpired
-//	                        +--> held, by the first claim that waits: when the holder releases,
-//	                             or leaves a probe unanswered for the probe timeout
+//	          claim                    release, nobody waits
+//	free ---------------> held -----------------------------> grace
+//	 ^                    |  ^                                |   |
+//	 |                    |  +--------------------------------+   |
+//	 |                    |                 claim                 |
+//	 +--------------------|---------------------------------------+
+//	                      |             GraceExpired
+//	                      +--> held, by the first claim that waits: when the holder releases,
+//	                           or leaves a probe unanswered for the probe timeout
 //
 // The rule of docs/protocol.md 1 - no claim is refused on evidence older than itself - is arithmetic here. The probes of a
 // slot are numbered. A claim needs an answer to the probe that goes out next: the one under way may have been answered

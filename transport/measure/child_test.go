@@ -1,0 +1,125 @@
+package measure
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// heartbeat is long enough for every connection to be opened before the first is pinged.
+const heartbeat = 15 * time.Second
+
+// childEnv says that this process is a server to be measured, and which.
+const childEnv = "PYRYCODE_MEASURE_CHILD"
+
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(childEnv); kind != "" {
+		if err := child(kind); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child serves until its standard input ends, which it does with the parent.
+func child(kind string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	stats, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go func() { _ = http.Serve(stats, http.HandlerFunc(serveUsage)) }()
+	go func() {
+		switch kind {
+		case "plain":
+			err = servePlain(l, heartbeat)
+		case "relay":
+			err = serveRelay(context.Background(), l)
+		default:
+			err = fmt.Errorf("%s=%s: want plain or relay", childEnv, kind)
+		}
+		fmt.Fprintln(os.Stderr, kind, err)
+		os.Exit(1)
+	}()
+	fmt.Println(l.Addr(), stats.Addr())
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	return nil
+}
+
+// usage is what a server has used so far.
+type usage struct {
+	CPU        time.Duration // user and system
+	RSSKiB     int
+	Goroutines int
+}
+
+func serveUsage(w http.ResponseWriter, _ *http.Request) {
+	var ru syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+	u := usage{CPU: time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), Goroutines: runtime.NumGoroutine()}
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			u.RSSKiB, _ = strconv.Atoi(strings.Fields(rest)[0])
+		}
+	}
+	_ = json.NewEncoder(w).Encode(u)
+}
+
+// server is a child, seen from the parent.
+type server struct{ addr, stats string }
+
+// start runs a server of this kind in a process of its own, until the benchmark ends.
+func start(b *testing.B, kind string) server {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+kind)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatalf("%s did not start: %v", kind, err)
+	}
+	addrs := strings.Fields(line)
+	return server{addr: addrs[0], stats: addrs[1]}
+}
+
+func (s server) usage(b *testing.B) (u usage) {
+	b.Helper()
+	resp, err := http.Get("http://" + s.stats)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&u); err != nil {
+		b.Fatal(err)
+	}
+	return u
+}

@@ -1,0 +1,257 @@
+package transport
+
+import (
+	"io"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// linger is how long a connection stays awake after a data message, so that a conversation never pays for waking.
+const linger = 20 * time.Millisecond
+
+// buffer is what a connection reads into while it is awake, and with what.
+type buffer struct {
+	bytes [16 << 10]byte
+	r, w  int // what was read and not yet used
+
+	// For one read that does not wait: made once, since a closure a read would be three allocations.
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+var buffers = sync.Pool{New: func() any {
+	b := new(buffer)
+	b.try = func(fd uintptr) bool {
+		b.n, b.err = syscall.Read(int(fd), b.bytes[b.w:])
+		return true
+	}
+	return b
+}}
+
+// readNow reads what has come. It gives EAGAIN where nothing has, and io.EOF where nothing will.
+func (b *buffer) readNow(raw syscall.RawConn) error {
+	if err := raw.Read(b.try); err != nil {
+		return err
+	}
+	switch {
+	case b.err != nil:
+		return b.err
+	case b.n == 0:
+		return io.EOF
+	}
+	b.w += b.n
+	return nil
+}
+
+// reading is a connection while it is awake.
+type reading struct {
+	*socket
+	buf *buffer
+
+	open     bool   // a message has begun
+	message  []byte // of it, what has come
+	rest     int64  // of the current frame, what has not
+	head     header // of the current frame
+	deadline bool   // a read deadline is set
+	spoke    bool   // a data message has come since this connection woke
+}
+
+// read runs an awake connection until it sleeps again or ends. The buffer may hold what was read already.
+func (s *socket) read(buf *buffer) {
+	r := reading{socket: s, buf: buf}
+	for {
+		r.consume()
+		if !r.more() {
+			break
+		}
+	}
+	buf.r, buf.w = 0, 0
+	buffers.Put(buf)
+	if s.raw != nil && !s.isGone() {
+		s.asleep.Store(true)
+		s.set.poll.arm(s) // the last act: from here on the poller reads
+	}
+}
+
+// more waits for bytes. It reports false where there is nothing to wait for: the connection sleeps, or has ended.
+func (r *reading) more() bool {
+	b := r.buf
+	if b.r > 0 {
+		b.w = copy(b.bytes[:], b.bytes[b.r:b.w])
+		b.r = 0
+	}
+	between := !r.open && b.w == 0
+	if between && r.deadline {
+		r.setDeadline(0)
+	}
+	if r.raw != nil {
+		err := b.readNow(r.raw)
+		if err != syscall.EAGAIN && err != syscall.EINTR {
+			return r.got(err)
+		}
+		if between && (!r.spoke || r.deaf.Load()) {
+			return false
+		}
+	}
+	switch {
+	case between && r.raw != nil:
+		r.setDeadline(linger)
+	case !between && !r.deadline:
+		r.setDeadline(r.set.cfg.ReadTimeout)
+	}
+	n, err := r.conn.Read(b.bytes[b.w:])
+	b.w += n
+	if n > 0 {
+		err = nil
+	}
+	if between && err != nil && isTimeout(err) {
+		r.setDeadline(0)
+		return false
+	}
+	if err != nil && isTimeout(err) {
+		r.ended(messages.ClosePolicy, messages.ReasonTooSlow)
+		return true
+	}
+	return r.got(err)
+}
+
+func (r *reading) setDeadline(d time.Duration) {
+	r.deadline = d > 0
+	at := time.Time{}
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = r.conn.SetReadDeadline(at)
+}
+
+func (r *reading) got(err error) bool {
+	if err != nil {
+		r.gone()
+		return false
+	}
+	r.heard.Store(r.set.now())
+	return true
+}
+
+// consume uses up the whole frames of the buffer, and of a data frame what is there.
+func (r *reading) consume() {
+	for {
+		if r.deaf.Load() {
+			r.buf.r = r.buf.w
+			r.open, r.rest, r.message = false, 0, nil
+			return
+		}
+		b := r.buf.bytes[r.buf.r:r.buf.w]
+		if r.rest > 0 {
+			if len(b) == 0 {
+				return
+			}
+			r.payload(b)
+			continue
+		}
+		h, ok := parseHeader(b)
+		if !ok {
+			return
+		}
+		if h.invalid {
+			r.ended(messages.CloseProtocolError, "")
+			continue
+		}
+		if h.opcode >= opClose {
+			if int64(len(b)-h.size) < h.length {
+				return
+			}
+			p := b[h.size : h.size+int(h.length)]
+			unmask(p, h.key, 0)
+			r.buf.r += h.size + int(h.length)
+			r.control(h.opcode, p)
+			continue
+		}
+		if (h.opcode == opContinuation) != r.open {
+			r.ended(messages.CloseProtocolError, "")
+			continue
+		}
+		if int64(len(r.message))+h.length > int64(r.set.cfg.MaxMessageBytes) {
+			r.ended(messages.CloseTooBig, messages.ReasonTooBig)
+			continue
+		}
+		r.buf.r += h.size
+		r.open, r.head, r.rest = true, h, h.length
+		if r.rest == 0 {
+			r.frameDone()
+		}
+	}
+}
+
+// payload takes what has come of the current data frame.
+func (r *reading) payload(b []byte) {
+	n := min(int64(len(b)), r.rest)
+	at := r.head.length - r.rest
+	unmask(b[:n], r.head.key, at)
+	// Grown by what has come, never by what a header claims.
+	r.message = append(r.message, b[:n]...)
+	r.buf.r += int(n)
+	r.rest -= n
+	if r.rest == 0 {
+		r.frameDone()
+	}
+}
+
+func (r *reading) frameDone() {
+	if !r.head.fin {
+		return
+	}
+	m := r.message
+	r.open, r.message, r.spoke = false, nil, true
+	if r.deadline {
+		r.setDeadline(0)
+	}
+	r.mu.Lock()
+	in := r.inbox
+	r.mu.Unlock()
+	if in != nil {
+		in.Tell(messages.Received{Bytes: m})
+	}
+}
+
+func (r *reading) control(opcode byte, p []byte) {
+	switch opcode {
+	case opPing:
+		r.pong(p)
+	case opPong:
+		r.ponged(p)
+	case opClose:
+		r.mu.Lock()
+		r.peerDone = true
+		shut := r.out.shut
+		r.mu.Unlock()
+		if shut {
+			r.cut() // both have said it
+			return
+		}
+		r.ended(closeVerdict(p), "")
+	}
+}
+
+// gone says that nothing will come any more. Where the close frame has gone out too, that is the end.
+func (s *socket) gone() {
+	s.mu.Lock()
+	s.peerDone, s.lost = true, true
+	shut := s.out.shut
+	s.mu.Unlock()
+	if shut {
+		s.cut()
+		return
+	}
+	s.ended(messages.CloseNone, "")
+}
+
+func (s *socket) isGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
+}

@@ -1,0 +1,170 @@
+package transport
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// socket is one accepted WebSocket. It implements actors.Socket; see there for what it owes.
+//
+// It is read by one goroutine at a time: while it sleeps by the poller's, while it is awake by one of its own.
+type socket struct {
+	set        *sockets
+	conn       net.Conn
+	raw        syscall.RawConn // of conn, or nil where the poller cannot be used
+	early      []byte          // came with the upgrade; until start
+	fd         int32
+	generation uint32 // the poller's
+
+	heard  atomic.Int64 // when a byte last came, in nanoseconds of the set's clock
+	pinged atomic.Int64 // when the heartbeat's ping went out that nothing came after; 0: none is out
+	asleep atomic.Bool  // the poller reads; set by the goroutine that goes to sleep, cleared by the poller
+	deaf   atomic.Bool  // what still comes is thrown away: Ended was told, or Close called
+
+	mu       sync.Mutex      // guards what follows
+	peerDone bool            // its close frame, or the end of its stream, has come
+	lost     bool            // nothing can be read
+	inbox    inbox           // nil before start, and again once nothing may be told any more
+	end      *messages.Ended // what ended the reading, once it has ended
+	out      outbox
+	probe    *probing    // the latest, if any is unanswered
+	timer    *time.Timer // cuts a connection that was closed and does not go
+
+	spent []byte // the writer's alone: the batch that it is writing
+}
+
+// inbox is where a socket's messages go.
+type inbox interface{ Tell(messages.ToBinary) }
+
+// probing is a ping that proves life.
+type probing struct {
+	asked   messages.Probe
+	payload [8]byte
+	sent    time.Time // zero until it leaves
+}
+
+// Ping implements actors.Socket.
+func (s *socket) Ping(p messages.Probe) {
+	pr := &probing{asked: p}
+	binary.LittleEndian.PutUint64(pr.payload[:], rand.Uint64()) // ChaCha8: a peer cannot answer what it has not seen
+	s.mu.Lock()
+	s.probe = pr
+	s.mu.Unlock()
+	s.ping(pr.payload[:])
+}
+
+func (s *socket) ping(payload []byte) {
+	s.send(true, func(b []byte) []byte {
+		if len(b) > maxPending {
+			return b // the peer takes nothing: one ping more would not be heard either
+		}
+		return append(appendHeader(b, opPing, len(payload)), payload...)
+	})
+}
+
+// isProbe reports whether payload is that of the latest probe.
+func (s *socket) isProbe(payload []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probe != nil && string(s.probe.payload[:]) == string(payload)
+}
+
+// ponged takes a pong. Of another payload it is the heartbeat's, or nobody's: it was heard, and that is all.
+func (s *socket) ponged(payload []byte) {
+	now := time.Now()
+	s.mu.Lock()
+	p, in := s.probe, s.inbox
+	if p == nil || string(p.payload[:]) != string(payload) || p.sent.IsZero() {
+		s.mu.Unlock()
+		return
+	}
+	s.probe = nil
+	s.mu.Unlock()
+	if in != nil {
+		in.Tell(messages.Ponged{Epoch: p.asked.Epoch, Probe: p.asked.Probe, Sent: p.sent, Answered: now})
+	}
+}
+
+// start begins to tell in what comes. What ended the connection before is told now.
+func (s *socket) start(in inbox) {
+	s.mu.Lock()
+	if s.out.closing { // its actor has closed it already: refused at once
+		s.mu.Unlock()
+	} else if s.end != nil {
+		e := *s.end
+		s.mu.Unlock()
+		in.Tell(e)
+		return
+	} else {
+		s.inbox = in
+		s.mu.Unlock()
+	}
+	s.set.begin(s)
+}
+
+// ended tells, once, that nothing more will be read, and how the connection should be closed.
+func (s *socket) ended(code messages.CloseCode, reason string) {
+	s.deaf.Store(true)
+	s.mu.Lock()
+	if s.end != nil {
+		s.mu.Unlock()
+		return
+	}
+	e := messages.Ended{Code: code, Reason: reason}
+	s.end = &e
+	in := s.inbox
+	s.inbox = nil
+	s.mu.Unlock()
+	if in != nil {
+		in.Tell(e)
+	}
+}
+
+// unwritable says that nothing can be written any more: the connection is over, whatever was queued.
+func (s *socket) unwritable() {
+	s.mu.Lock()
+	s.out = outbox{closing: true, shut: true}
+	s.mu.Unlock()
+	s.ended(messages.CloseNone, "")
+	s.cut()
+}
+
+// closeWritten ends the write side behind the close frame, and gives the peer the linger to end its own.
+func (s *socket) closeWritten() {
+	s.deaf.Store(true)
+	s.mu.Lock()
+	over := s.peerDone
+	if !over {
+		s.timer = time.AfterFunc(s.set.cfg.Linger, s.cut)
+	}
+	s.mu.Unlock()
+	if over {
+		s.cut()
+		return
+	}
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+}
+
+// cut ends the connection, now. Any goroutine, any number of times.
+func (s *socket) cut() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	s.set.forget(s)
+	_ = s.conn.Close()
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

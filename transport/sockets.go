@@ -1,0 +1,184 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// socketConfig is what every socket of a relay has in common (docs/protocol.md 3, 4).
+type socketConfig struct {
+	Heartbeat        time.Duration // silence after which a peer is pinged
+	HeartbeatTimeout time.Duration // silence after that, until it is given up
+	ReadTimeout      time.Duration // from the first byte of a message to its last
+	WriteTimeout     time.Duration // of one write
+	Linger           time.Duration // from a close frame to the end of TCP
+	MaxMessageBytes  int
+
+	// blocking keeps a goroutine in each connection's read, as is done where there is no poller.
+	blocking bool
+}
+
+// sockets is every accepted WebSocket that is not gone yet, with what they share. Its methods may be called from any goroutine.
+type sockets struct {
+	cfg   socketConfig
+	poll  *poller
+	birth time.Time
+	work  sync.WaitGroup // every goroutine that was started here
+	done  chan struct{}
+
+	mu    sync.Mutex // guards live and empty
+	live  map[*socket]struct{}
+	empty chan struct{} // closed when live is empty, if anybody waits for that
+}
+
+func newSockets(cfg socketConfig) (*sockets, error) {
+	set := &sockets{cfg: cfg, birth: time.Now(), live: make(map[*socket]struct{}), done: make(chan struct{})}
+	if !cfg.blocking {
+		p, err := newPoller(set)
+		if err != nil {
+			return nil, err
+		}
+		set.poll = p
+	}
+	set.goroutine(set.sweep)
+	return set, nil
+}
+
+// goroutine starts f, for stop to wait for.
+func (set *sockets) goroutine(f func()) { set.work.Go(f) }
+
+// now is the time since the set was made, in nanoseconds: a clock that only grows.
+func (set *sockets) now() int64 { return int64(time.Since(set.birth)) }
+
+// begin lets s be read. Bytes that came with the upgrade are read first.
+func (set *sockets) begin(s *socket) {
+	early := s.early
+	s.early = nil
+	if s.raw != nil && len(early) == 0 {
+		s.asleep.Store(true)
+		set.poll.arm(s)
+		return
+	}
+	buf := buffers.Get().(*buffer)
+	buf.r, buf.w = 0, copy(buf.bytes[:], early)
+	set.goroutine(func() { s.read(buf) })
+}
+
+func (set *sockets) remember(s *socket) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	set.live[s] = struct{}{}
+}
+
+func (set *sockets) forget(s *socket) {
+	if set.poll != nil {
+		set.poll.remove(s)
+	}
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	delete(set.live, s)
+	if len(set.live) == 0 && set.empty != nil {
+		close(set.empty)
+		set.empty = nil
+	}
+}
+
+// count is the number of connections that are not gone yet.
+func (set *sockets) count() int {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	return len(set.live)
+}
+
+func (set *sockets) all(into []*socket) []*socket {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	for s := range set.live {
+		into = append(into, s)
+	}
+	return into
+}
+
+// closeAll ends every connection with this verdict, spread evenly over spread, and waits until they are gone. When ctx is done
+// it cuts what is left.
+func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reason string, spread time.Duration) {
+	all := set.all(nil)
+	began := time.Now()
+	for i, s := range all {
+		wait(ctx, time.Until(began.Add(spread*time.Duration(i)/time.Duration(len(all)))))
+		s.ended(code, reason)
+	}
+	set.mu.Lock()
+	empty := make(chan struct{})
+	if len(set.live) == 0 {
+		close(empty)
+	} else {
+		set.empty = empty
+	}
+	set.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
+	for _, s := range set.all(all[:0]) {
+		s.Close(messages.CloseNone, "")
+		s.cut()
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// stop ends the sweep and the poller and waits for every goroutine. No connection may be left.
+func (set *sockets) stop() {
+	close(set.done)
+	if set.poll != nil {
+		set.poll.stop()
+	}
+	set.work.Wait()
+}
+
+// sweep pings the connections that nothing came from for a while, and ends those that stay silent. Any byte counts.
+func (set *sockets) sweep() {
+	tick := time.NewTicker(max(min(set.cfg.Heartbeat, set.cfg.HeartbeatTimeout)/10, 10*time.Millisecond))
+	defer tick.Stop()
+	var all []*socket
+	for {
+		select {
+		case <-set.done:
+			return
+		case <-tick.C:
+			clear(all)
+			all = set.all(all[:0])
+			now := set.now()
+			for _, s := range all {
+				s.sweep(now)
+			}
+		}
+	}
+}
+
+func (s *socket) sweep(now int64) {
+	heard, pinged := s.heard.Load(), s.pinged.Load()
+	switch {
+	case s.deaf.Load() || now-heard < int64(s.set.cfg.Heartbeat):
+		return
+	case pinged <= heard: // 0, or something came since
+		s.pinged.Store(now)
+		s.ping(nil)
+	case now-pinged >= int64(s.set.cfg.HeartbeatTimeout):
+		s.ended(messages.CloseInternal, messages.ReasonHeartbeatTimeout)
+	}
+}
