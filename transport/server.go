@@ -1,0 +1,220 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/actors"
+	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
+type Config struct {
+	Listen           string // host:port of plain HTTP
+	AdminListen      string // host:port, or empty for none
+	AdminAllowRemote bool
+
+	Slots            slots.Config
+	Journal          int // decisions kept, at least 1
+	Heartbeat        time.Duration
+	HeartbeatTimeout time.Duration
+	ReadTimeout      time.Duration
+	WriteTimeout     time.Duration
+	MaxFrameBytes    int
+	MaxConnections   int
+	DrainTimeout     time.Duration
+	DrainSpread      time.Duration
+
+	Log     *slog.Logger
+	Build   Build
+	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
+}
+
+// Build names the running program.
+type Build struct{ Version, Commit, Built string }
+
+const (
+	// envelopeSlack is how much larger than a frame a binary's envelope may be (docs/protocol.md 3).
+	envelopeSlack = 4 << 10
+	// closeLinger is how long TCP may outlive a close frame of the relay's (docs/protocol.md 3).
+	closeLinger = 5 * time.Second
+	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
+	headerTimeout = 5 * time.Second
+	headerBytes   = 8 << 10
+	// retryAfter is what a client is told that comes at a bad time, in seconds.
+	retryAfter = "5"
+)
+
+// server is one running relay: its listeners, its sockets and its actors.
+type server struct {
+	cfg     Config
+	relay   *actors.Relay
+	sockets *sockets
+	began   time.Time
+
+	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
+	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
+
+	mu      sync.Mutex // guards leaving
+	leaving bool       // a shutdown has begun: no upgrade is let in
+	arrived sync.WaitGroup
+}
+
+// Run serves until ctx is done, then shuts down in order (docs/protocol.md 7): not ready, no upgrades; slots given back;
+// connections closed; admin listener last. It returns nil after a whole shutdown. Where cut is done too, it ends at once.
+func Run(ctx, cut context.Context, cfg Config) error {
+	set, err := newSockets(socketConfig{
+		Heartbeat: cfg.Heartbeat, HeartbeatTimeout: cfg.HeartbeatTimeout,
+		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout,
+		Linger: closeLinger, MaxMessageBytes: cfg.MaxFrameBytes + envelopeSlack,
+	})
+	if err != nil {
+		return err
+	}
+	s := &server{cfg: cfg, sockets: set, began: time.Now()}
+	s.relay = actors.Start(actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log})
+	defer set.stop()
+	return s.serve(ctx, cut)
+}
+
+func (s *server) serve(ctx, cut context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		s.relay.Stop()
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	public := s.http(s.routes())
+	errs := make(chan error, 2)
+	s.sockets.goroutine(func() { errs <- public.Serve(l) })
+	defer public.Close()
+	var adminAddr net.Addr
+	if s.cfg.AdminListen != "" {
+		al, err := lc.Listen(ctx, "tcp", s.cfg.AdminListen)
+		if err != nil {
+			_ = public.Close()
+			s.relay.Stop()
+			return fmt.Errorf("listen for the admin: %w", err)
+		}
+		admin := s.http(s.adminRoutes())
+		s.sockets.goroutine(func() { errs <- admin.Serve(al) })
+		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
+		adminAddr = al.Addr()
+	}
+	if s.cfg.Started != nil {
+		s.cfg.Started(l.Addr(), adminAddr)
+	}
+	select {
+	case err = <-errs:
+	case <-ctx.Done():
+	}
+	s.shutDown(cut)
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return context.Cause(cut)
+	}
+	return err
+}
+
+func (s *server) http(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
+	}
+}
+
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/server", s.claim)
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	return mux
+}
+
+// claim is GET /v1/server (docs/protocol.md 1).
+func (s *server) claim(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		s.rejectedCapacity.Add(1)
+		w.Header().Set("Retry-After", retryAfter)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	defer s.arrived.Done()
+	who, err := gate(r.Header)
+	if err != nil {
+		s.rejectedHeaders.Add(1)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	who.Remote = remote(r.RemoteAddr)
+	sock, err := s.sockets.accept(w, r)
+	if err != nil {
+		return // the library has answered
+	}
+	who.Conn = newConnID(who.Server)
+	sock.start(s.relay.Binary(sock, who))
+}
+
+// enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
+// through behind it.
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving || s.sockets.count() >= s.cfg.MaxConnections {
+		return false
+	}
+	s.arrived.Add(1)
+	return true
+}
+
+// shutDown closes every connection in order; when cut is done it stops being polite.
+func (s *server) shutDown(cut context.Context) {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	s.arrived.Wait()
+	s.relay.ShutDown()
+	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+s.cfg.DrainTimeout)
+	defer cancel()
+	s.sockets.closeAll(ctx, messages.CloseGoingAway, messages.ReasonShuttingDown, s.cfg.DrainSpread)
+	s.relay.Stop()
+}
+
+// ready reports whether upgrades are let in.
+func (s *server) ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.leaving
+}
+
+func (s *server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if !s.ready() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, struct {
+		Status  string `json:"status"`
+		Version string `json:"version"`
+		Commit  string `json:"commit"`
+		Built   string `json:"built"`
+		Holders int    `json:"connected_binaries"`
+		Phones  int    `json:"connected_phones"`
+		Uptime  int64  `json:"uptime_seconds"`
+	}{"ok", s.cfg.Build.Version, s.cfg.Build.Commit, s.cfg.Build.Built, s.relay.Holders(), 0, int64(time.Since(s.began).Seconds())})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v) // to a peer that has left, nothing can be said
+}
