@@ -2,7 +2,6 @@ package measure
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -36,28 +35,20 @@ func TestMain(m *testing.M) {
 
 // child serves until its standard input ends, which it does with the parent.
 func child(kind string) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
 	stats, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	serve := map[string]func(listening func(net.Addr)) error{"plain": servePlain, "relay": serveRelay}[kind]
+	if serve == nil {
+		return fmt.Errorf("%s=%s: want plain or relay", childEnv, kind)
+	}
 	go func() { _ = http.Serve(stats, http.HandlerFunc(serveUsage)) }()
 	go func() {
-		switch kind {
-		case "plain":
-			err = servePlain(l, heartbeat)
-		case "relay":
-			err = serveRelay(context.Background(), l)
-		default:
-			err = fmt.Errorf("%s=%s: want plain or relay", childEnv, kind)
-		}
+		err := serve(func(a net.Addr) { fmt.Println(a, stats.Addr()) })
 		fmt.Fprintln(os.Stderr, kind, err)
 		os.Exit(1)
 	}()
-	fmt.Println(l.Addr(), stats.Addr())
 	_, _ = os.Stdin.Read(make([]byte, 1))
 	return nil
 }
