@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/transport"
+)
+
+// flags is every flag: its name, default and help. Environment twins, --help and errors come from here, and a test holds the
+// README's table to it.
+type flags struct {
+	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them."`
+	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
+
+	Grace         time.Duration `default:"30s" group:"Claims" help:"How long a slot is kept for its binary after the connection ended; 0 frees it at once."`
+	ProbeTimeout  time.Duration `default:"5s" group:"Claims" help:"How long a holder may leave a probe unanswered before a waiting claim takes its slot over."`
+	ProbeInterval time.Duration `default:"100ms" group:"Claims" help:"The least time between two probes of one slot."`
+	Journal       int           `default:"4096" placeholder:"N" group:"Claims" help:"How many of the newest decisions are kept for /claims."`
+
+	Heartbeat        time.Duration `default:"30s" group:"Connections" help:"Ping a peer that nothing came from for so long."`
+	HeartbeatTimeout time.Duration `default:"30s" group:"Connections" help:"Close a peer that stays silent for so long after that ping."`
+	ReadTimeout      time.Duration `default:"30s" group:"Connections" help:"The longest that a message may take from its first byte to its last."`
+	WriteTimeout     time.Duration `default:"10s" group:"Connections" help:"The longest that one write may take."`
+	MaxFrameBytes    int           `default:"262144" placeholder:"BYTES" group:"Connections" help:"The largest frame. A binary's envelope may be 4096 bytes larger."`
+	MaxConnections   int           `default:"0" placeholder:"N" group:"Connections" help:"How many connections may be live; 0 derives it from the file-descriptor limit."`
+
+	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
+	DrainSpread  time.Duration `default:"0s" group:"Shutdown" help:"Close the connections evenly over so long; 0 closes all at once."`
+
+	Production bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
+	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
+	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// envPrefix and the flag in capitals make a flag's environment twin.
+const envPrefix = "PYRYCODE_RELAY"
+
+// Validate checks every value before a socket is opened. kong calls it; the first fault is told.
+func (f *flags) Validate() error {
+	for _, rule := range []struct {
+		flag  string
+		value any
+		ok    bool
+		want  string
+	}{
+		{"insecure-listen", f.InsecureListen, isAddr(f.InsecureListen), "an address and a port, such as 127.0.0.1:8080"},
+		{"admin-listen", f.AdminListen, f.AdminListen == "off" || isAddr(f.AdminListen), "an address and a port, such as 127.0.0.1:9180, or off"},
+		{"admin-listen", f.AdminListen, f.AdminListen == "off" || f.AdminAllowRemote || isLoopback(f.AdminListen),
+			"a loopback address, or --admin-allow-remote beside it: these pages show every server-id"},
+		{"grace", f.Grace, f.Grace >= 0, "0 (no grace) or a positive duration such as 30s"},
+		{"probe-timeout", f.ProbeTimeout, f.ProbeTimeout > 0, "a positive duration such as 5s"},
+		{"probe-interval", f.ProbeInterval, f.ProbeInterval > 0, "a positive duration such as 100ms"},
+		{"journal", f.Journal, f.Journal >= 1 && f.Journal <= maxJournal, fmt.Sprintf("1 to %d", maxJournal)},
+		{"heartbeat", f.Heartbeat, f.Heartbeat > 0, "a positive duration such as 30s"},
+		{"heartbeat-timeout", f.HeartbeatTimeout, f.HeartbeatTimeout > 0, "a positive duration such as 30s"},
+		{"read-timeout", f.ReadTimeout, f.ReadTimeout > 0, "a positive duration such as 30s"},
+		{"write-timeout", f.WriteTimeout, f.WriteTimeout > 0, "a positive duration such as 10s"},
+		{"max-frame-bytes", f.MaxFrameBytes, f.MaxFrameBytes >= 1024 && f.MaxFrameBytes <= maxFrame, fmt.Sprintf("1024 to %d", maxFrame)},
+		{"max-connections", f.MaxConnections, f.MaxConnections >= 0, "0 (from the file-descriptor limit) or a positive number"},
+		{"drain-timeout", f.DrainTimeout, f.DrainTimeout >= 0, "0 or a positive duration such as 10s"},
+		{"drain-spread", f.DrainSpread, f.DrainSpread >= 0, "0 (all at once) or a positive duration such as 60s"},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("--%s %q: want %s", rule.flag, fmt.Sprint(rule.value), rule.want)
+		}
+	}
+	if f.Production {
+		return f.checkProduction()
+	}
+	return nil
+}
+
+const (
+	maxJournal = 1 << 20  // about 300 MiB
+	maxFrame   = 16 << 20 // a message is held in memory, whole
+)
+
+func isAddr(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = net.LookupPort("tcp", port)
+	return err == nil
+}
+
+func isLoopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkProduction refuses what is for trying only (docs/protocol.md 7).
+func (f *flags) checkProduction() error {
+	if !isLoopback(f.InsecureListen) {
+		return fmt.Errorf("--production with --insecure-listen %q: want a loopback address, with a proxy before it that ends TLS", f.InsecureListen)
+	}
+	if os.Geteuid() == 0 {
+		return fmt.Errorf("--production as root: want a user of its own; start it with systemd's User= or `setpriv --reuid`")
+	}
+	if caps := excessCapabilities(); caps != 0 {
+		return fmt.Errorf("--production with Linux capabilities %#x beyond CAP_NET_BIND_SERVICE: want them dropped, with systemd's CapabilityBoundingSet= or `setpriv --bounding-set`", caps)
+	}
+	return nil
+}
+
+// excessCapabilities are the effective capabilities beyond CAP_NET_BIND_SERVICE (bit 10), where the system tells.
+func excessCapabilities() (caps uint64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			_, _ = fmt.Sscanf(hex, "%x", &caps)
+		}
+	}
+	return caps &^ (1 << 10)
+}
+
+// config is what the flags ask for.
+func (f *flags) config() transport.Config {
+	admin := f.AdminListen
+	if admin == "off" {
+		admin = ""
+	}
+	return transport.Config{
+		Listen: f.InsecureListen, AdminListen: admin, AdminAllowRemote: f.AdminAllowRemote,
+		Slots:   slots.Config{Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval},
+		Journal: f.Journal, Heartbeat: f.Heartbeat, HeartbeatTimeout: f.HeartbeatTimeout,
+		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
+		MaxFrameBytes: f.MaxFrameBytes, MaxConnections: f.MaxConnections,
+		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
+		Log: f.logger(),
+	}
+}
+
+func (f *flags) logger() *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.LogLevel)) // one of the enum's
+	opts := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}

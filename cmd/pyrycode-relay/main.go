@@ -1,0 +1,133 @@
+// Command pyrycode-relay is the relay: binaries claim their server-ids here (docs/protocol.md).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/pyrycode/pyrycode-relay/transport"
+)
+
+const (
+	exitFailure = 1 // a failure while running
+	exitConfig  = 2 // flags or environment that make no sense
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	var f flags
+	build := readBuild()
+	parser := kong.Must(&f,
+		kong.Name("pyrycode-relay"),
+		kong.Description("A relay for pyry binaries: the first claim of a server-id wins, and nobody is locked out by his own dead past self.\n\n"+
+			"Without flags it serves plain HTTP on loopback, to try it. Every flag has an environment twin: --probe-timeout is "+
+			envPrefix+"_PROBE_TIMEOUT; the flag beats its twin."),
+		kong.DefaultEnvars(envPrefix),
+		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if _, err := parser.Parse(args); err != nil {
+		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", plain(err))
+		return exitConfig
+	}
+	cfg := f.config()
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = connectionsByDescriptors()
+	}
+	cfg.Build = build
+	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin) }
+	if err := serve(cfg); err != nil {
+		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", err)
+		return exitFailure
+	}
+	return 0
+}
+
+// plain drops the name that kong puts before a Validate error: ours name the flag.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "pyrycode-relay: ") }
+
+var errSecondSignal = errors.New("a second signal: ended at once")
+
+// serve runs until a first SIGTERM or SIGINT, and then until everything is closed or a second one comes.
+func serve(cfg transport.Config) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	cut, cutNow := context.WithCancelCause(context.Background())
+	defer cutNow(nil)
+	go func() { // ends with the process: a signal may come at any time
+		s := <-signals
+		cfg.Log.Info("shutting_down", "signal", s.String())
+		stop()
+		<-signals
+		cutNow(errSecondSignal)
+	}()
+	return transport.Run(ctx, cut, cfg)
+}
+
+// announce says where the relay listens, and what to try.
+func announce(cfg transport.Config, l, admin net.Addr) {
+	cfg.Log.Info("listening", "listener", "relay", "addr", l.String(), "version", cfg.Build.Version)
+	if admin != nil {
+		cfg.Log.Info("listening", "listener", "admin", "addr", admin.String())
+	}
+	fmt.Printf("pyrycode-relay listens on http://%s\n", l)
+	if admin != nil {
+		fmt.Printf("its journal is at   http://%s/claims\n", admin)
+	}
+	fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
+}
+
+// readBuild names the program by what the Go toolchain stamped into it.
+func readBuild() transport.Build {
+	b := transport.Build{Version: "devel", Commit: "unknown", Built: "unknown"}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		b.Version = v
+	}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			b.Commit = s.Value
+		case s.Key == "vcs.time":
+			b.Built = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			b.Commit += "+modified"
+		}
+	}
+	return b
+}
+
+// spareDescriptors are kept for what is not a connection: listeners, epoll, admin requests, files.
+const spareDescriptors = 64
+
+// connectionsByDescriptors raises the soft descriptor limit to the hard one, and says how many connections that allows.
+func connectionsByDescriptors() int {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return 1000
+	}
+	if lim.Cur < lim.Max {
+		raised := syscall.Rlimit{Cur: lim.Max, Max: lim.Max}
+		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised) == nil {
+			lim = raised
+		}
+	}
+	const most = 1 << 20 // an unlimited machine still has only so much memory
+	return int(max(1, min(lim.Cur, most)-spareDescriptors))
+}
