@@ -17,20 +17,20 @@ import (
 // flags is every flag: its name, default and help. Environment twins, --help and errors come from here, and a test holds the
 // README's table to it.
 type flags struct {
-	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS."`
-	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them."`
+	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS (${default})."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them (${default})."`
 	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
 
 	Grace         time.Duration `default:"30s" group:"Claims" help:"How long a slot is kept for its binary after the connection ended; 0 frees it at once."`
 	ProbeTimeout  time.Duration `default:"5s" group:"Claims" help:"How long a holder may leave a probe unanswered before a waiting claim takes its slot over."`
 	ProbeInterval time.Duration `default:"100ms" group:"Claims" help:"The least time between two probes of one slot."`
-	Journal       int           `default:"4096" placeholder:"N" group:"Claims" help:"How many of the newest decisions are kept for /claims."`
+	Journal       int           `default:"4096" placeholder:"N" group:"Claims" help:"How many of the newest decisions are kept for /claims (${default})."`
 
 	Heartbeat        time.Duration `default:"30s" group:"Connections" help:"Ping a peer that nothing came from for so long."`
 	HeartbeatTimeout time.Duration `default:"30s" group:"Connections" help:"Close a peer that stays silent for so long after that ping."`
 	ReadTimeout      time.Duration `default:"30s" group:"Connections" help:"The longest that a message may take from its first byte to its last."`
 	WriteTimeout     time.Duration `default:"10s" group:"Connections" help:"The longest that one write may take."`
-	MaxFrameBytes    int           `default:"262144" placeholder:"BYTES" group:"Connections" help:"The largest frame. A binary's envelope may be 4096 bytes larger."`
+	MaxFrameBytes    int           `default:"262144" placeholder:"BYTES" group:"Connections" help:"The largest frame. A binary's envelope may be 4096 bytes larger (${default})."`
 	MaxConnections   int           `default:"0" placeholder:"N" group:"Connections" help:"How many connections may be live; 0 derives it from the file-descriptor limit."`
 
 	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
@@ -40,7 +40,7 @@ type flags struct {
 	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
 	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
 
 // envPrefix and the flag in capitals make a flag's environment twin.

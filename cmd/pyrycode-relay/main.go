@@ -35,6 +35,7 @@ func run(args []string) int {
 		kong.DefaultEnvars(envPrefix),
 		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }), // the twins follow from one rule, said above
 	)
 	if _, err := parser.Parse(args); err != nil {
 		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", plain(err))
