@@ -1,0 +1,42 @@
+GO ?= go
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: run test soak bench mutants stories fuzz lint build
+
+# A relay on loopback, plain HTTP. FLAGS='--grace 5s' passes flags on.
+run: build
+	@bin/pyrycode-relay $(FLAGS)
+
+# The commit is stamped in where this is a checkout that git trusts, so that a running relay can always be named.
+build:
+	@$(GO) build -buildvcs=auto -o bin/ ./cmd/... 2>/dev/null || $(GO) build -buildvcs=false -o bin/ ./cmd/...
+
+test:
+	$(GO) vet ./...
+	$(GO) test -race ./...
+
+# The long versions of the tests: some minutes.
+soak:
+	SOAK=1 $(GO) test -race -timeout 60m -count=1 ./...
+
+# The figures of docs/performance.md: some minutes, on a machine that does nothing else.
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./transport/measure
+
+# Each patch under testdata is a plausible mistake; its tests must see it.
+mutants:
+	$(GO) test -tags mutants -run TestMutants -count=1 -timeout 30m -v ./actors/
+
+# Renews what the stories expect. Read the diff as you would read code.
+stories:
+	$(GO) test ./actors/slots -run TestStories -rewrite
+
+FUZZTIME ?= 20s
+fuzz:
+	$(GO) test ./transport -run '^$$' -fuzz '^FuzzFrames$$' -fuzztime $(FUZZTIME)
+	$(GO) test ./transport -run '^$$' -fuzz '^FuzzGate$$' -fuzztime $(FUZZTIME)
+	$(GO) test ./actors -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME)
+
+lint:
+	GOTOOLCHAIN=local $(GO) run $(GOLANGCI) run
