@@ -8,149 +8,173 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// Limits of a mailbox. Each is measured or argued in docs/performance.md.
-const (
-	// inlineBudget is how many messages a sender handles on behalf of an actor that it found idle, its own included.
-	inlineBudget = 64
-	// keptSlots is the capacity of a queue that an idle mailbox keeps: enough for one answer on its way.
-	keptSlots = 4
-)
+// budget is how many messages one sender runs of an actor that it found idle, before a goroutine takes over: no sender serves
+// the others for as long as they keep sending.
+const budget = 64
 
-// maxOpenRuns bounds how deeply actors may run inside each other's sends: Go has no cheap way to ask how deep a stack is, so
-// the inline runs that are open anywhere in the process are counted instead.
-var (
-	maxOpenRuns = 64 * int64(runtime.GOMAXPROCS(0))
-	openRuns    atomic.Int64
-)
+// openRuns counts the inline runs of the process that have not come back. It bounds how deep one actor's message can run
+// another's: Go offers no cheap depth of a goroutine.
+var openRuns atomic.Int64
 
-// mailboxKind is what all mailboxes of one kind of actor share.
-type mailboxKind struct {
-	// limit is the most user messages that may be queued; 0 where the senders themselves are bounded.
-	limit int
-	// room is how many may be queued before awaitRoom waits.
-	room int
-	// full is called on the sender's goroutine, once, with the first message that found limit others queued. The actor is to be
-	// ended by it: this message, and what finds the queue full later, is gone.
-	full func(owner *actor.PID, message any)
-	// inline says whether a message that finds the actor idle may run on the sender's goroutine; nil: each may.
-	inline func(message any) bool
-}
+var maxOpenRuns = int64(64 * runtime.GOMAXPROCS(0))
 
-// mailbox is an actor's queue, and the decision of who runs the actor.
-//
-// A message that finds the actor idle runs at once, on the goroutine of its sender: that is an order of magnitude cheaper than
-// waking another one. What arrives meanwhile is queued. After inlineBudget messages a goroutine of its own takes over, so that
-// no sender is held for long by the others. The actor is never entered twice at the same time. All of it is sound only
-// while no Receive ever blocks; a test looks for that.
-//
-// Order is kept: a message runs inline only if nothing is queued. System messages go first, are never refused, and are
-// handled while the mailbox is suspended, as protoactor demands.
+// mailbox is bounded, and runs its actor on the goroutine of whoever finds it idle. It never blocks a sender, never drops in
+// silence and never re-enters: a message that comes while the actor runs is queued, also one of its own.
 type mailbox struct {
-	kind    *mailboxKind         // fixed at birth
-	invoker actor.MessageInvoker // fixed before the first message
+	limit int
+	full  func(self *actor.PID, message any) // gets the message that did not fit; any goroutine
 
-	mu         sync.Mutex // guards all below; never held while the actor runs
-	running    bool       // somebody runs the actor: a sender or the goroutine
-	suspended  bool       // user messages wait: the actor has failed, and its supervisor has not decided yet
-	overflowed bool       // full was called
-	system     []any
-	user       queue
-	roomy      *sync.Cond // made by the first sender that waits for room
+	invoker actor.MessageInvoker // fixed by RegisterHandlers, before the first message
+
+	mu        sync.Mutex // guards the rest
+	running   bool
+	suspended bool // by supervision: only system messages run
+	user      queue
+	system    queue // few, and never bounded: supervision must get through
 }
 
-func newMailbox(kind *mailboxKind) *mailbox { return &mailbox{kind: kind} }
+// inline makes mailboxes that hold at most limit messages.
+func inline(limit int, full func(*actor.PID, any)) actor.MailboxProducer {
+	return func() actor.Mailbox { return &mailbox{limit: limit, full: full} }
+}
 
-// RegisterHandlers is called once, before the first message.
-func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) { m.invoker = invoker }
+func (m *mailbox) RegisterHandlers(i actor.MessageInvoker, _ actor.Dispatcher) { m.invoker = i }
 
-// Start has nothing to start: the first message does.
+// Start runs what was posted before: spawning posts Started.
 func (m *mailbox) Start() {}
 
-// UserMessageCount is the number of user messages that wait.
 func (m *mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.user.n
+	return m.user.len()
 }
 
-// PostUserMessage hands message to the actor. It does not wait, and it does not fail: a full queue ends the actor.
 func (m *mailbox) PostUserMessage(message any) {
 	m.mu.Lock()
-	if m.running || m.suspended {
-		m.enqueue(message) // unlocks
-		return
-	}
-	// Idle, so nothing is queued: whoever runs the actor leaves only when the queues are empty, or it is suspended.
-	m.running = true
-	if m.kind.inline != nil && !m.kind.inline(message) {
-		m.user.push(message)
+	if m.user.len() >= m.limit {
 		m.mu.Unlock()
-		m.handOver()
+		m.full(m.invoker.(actor.Context).Self(), message)
 		return
 	}
-	m.mu.Unlock()
-	m.runFor(message, false)
+	m.user.push(message)
+	m.post()
 }
 
-// enqueue is for a mailbox that is locked, and unlocks it.
-func (m *mailbox) enqueue(message any) {
-	if m.kind.limit == 0 || m.user.n < m.kind.limit {
-		m.user.push(message)
-		m.mu.Unlock()
-		return
-	}
-	first := !m.overflowed
-	m.overflowed = true
-	m.mu.Unlock()
-	if first {
-		m.kind.full(m.invoker.(actor.Context).Self(), message)
-	}
-}
-
-// PostSystemMessage hands protoactor's own messages to the actor.
 func (m *mailbox) PostSystemMessage(message any) {
 	m.mu.Lock()
-	if m.running {
-		m.system = append(m.system, message)
+	m.system.push(message)
+	m.post()
+}
+
+// post runs the actor if nobody does. It is called with mu held, and lets it go.
+func (m *mailbox) post() {
+	if m.running || m.suspended && m.system.len() == 0 {
 		m.mu.Unlock()
 		return
 	}
 	m.running = true
 	m.mu.Unlock()
-	m.runFor(message, true)
-}
-
-// awaitRoom returns when fewer than room messages are queued. It is for a socket's reader, which would otherwise outrun an actor that
-// somebody else is running. An actor must not call it.
-func (m *mailbox) awaitRoom() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for m.user.n >= m.kind.room && m.running {
-		if m.roomy == nil {
-			m.roomy = sync.NewCond(&m.mu)
-		}
-		m.roomy.Wait()
-	}
-}
-
-// runFor runs the idle actor for one message, here if the stack allows it, and then for what was queued meanwhile.
-func (m *mailbox) runFor(message any, system bool) {
 	if openRuns.Add(1) > maxOpenRuns {
 		openRuns.Add(-1)
-		m.mu.Lock()
-		if system {
-			m.system = append(m.system, message)
-		} else {
-			m.user.push(message)
-		}
-		m.mu.Unlock()
-		m.handOver()
+		go m.runAll()
 		return
 	}
-	r := run{mailbox: m, message: message, system: system, budget: inlineBudget}
-	defer r.leave()
-	r.handle()
-	for r.next() {
-		r.handle()
+	done := m.run(budget)
+	openRuns.Add(-1)
+	if !done {
+		go m.runAll()
 	}
+}
+
+// runAll is the hand-over: started by a sender whose budget is spent, ends when nothing is queued, waited for by nobody.
+func (m *mailbox) runAll() {
+	for !m.run(budget) {
+		runtime.Gosched()
+	}
+}
+
+// run handles up to n messages. It reports whether the actor is idle again; if not, the caller must see to it that it runs.
+func (m *mailbox) run(n int) (idle bool) {
+	var message any
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		// A panic: the actor is suspended, and its supervisor told, which may post to this mailbox; the rest runs from the hand-over.
+		// Or runtime.Goexit in the actor, where there is nothing to recover and the goroutine ends.
+		if r := recover(); r != nil {
+			m.invoker.EscalateFailure(r, message)
+			idle = false
+			return
+		}
+		go m.runAll()
+	}()
+	for range n {
+		m.mu.Lock()
+		system := m.system.len() > 0
+		switch {
+		case system:
+			message = m.system.pop()
+		case !m.suspended && m.user.len() > 0:
+			message = m.user.pop()
+		default:
+			m.running = false
+			m.mu.Unlock()
+			finished = true
+			return true
+		}
+		m.mu.Unlock()
+		switch {
+		case !system:
+			m.invoker.InvokeUserMessage(message)
+		default:
+			m.invokeSystem(message)
+		}
+	}
+	finished = true
+	return false
+}
+
+func (m *mailbox) invokeSystem(message any) {
+	switch message.(type) {
+	case *actor.SuspendMailbox, *actor.ResumeMailbox:
+		_, suspend := message.(*actor.SuspendMailbox)
+		m.mu.Lock()
+		m.suspended = suspend
+		m.mu.Unlock()
+	default:
+		m.invoker.InvokeSystemMessage(message)
+	}
+}
+
+// queue is a ring that has no array until it is used, and lets a large one go when it is empty.
+type queue struct {
+	ring []any
+	head int
+	n    int
+}
+
+func (q *queue) len() int { return q.n }
+
+func (q *queue) push(m any) {
+	if q.n == len(q.ring) {
+		ring := make([]any, max(4, 2*len(q.ring)))
+		k := copy(ring, q.ring[q.head:])
+		copy(ring[k:], q.ring[:q.head])
+		q.ring, q.head = ring, 0
+	}
+	q.ring[(q.head+q.n)%len(q.ring)] = m
+	q.n++
+}
+
+func (q *queue) pop() any {
+	m := q.ring[q.head]
+	q.ring[q.head] = nil
+	q.head = (q.head + 1) % len(q.ring)
+	q.n--
+	if q.n == 0 && len(q.ring) > 64 {
+		q.ring, q.head = nil, 0
+	}
+	return m
 }

@@ -1,0 +1,206 @@
+package slots
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// TestEveryOrder tries every order of what three claimants of one slot can do: claims, releases, withdrawals, late grants and
+// refusals, answers to probes, silence, timers at their time or later, and a shutdown at any point. Walks that have come to the same state
+// go on as one, so an order is counted, but its common end walked once.
+func TestEveryOrder(t *testing.T) {
+	seen := map[string]uint64{}
+	var walk func(w *world, depth int) uint64
+	walk = func(w *world, depth int) uint64 {
+		k := w.key()
+		if n, ok := seen[k]; ok {
+			return n
+		}
+		acts := w.acts()
+		if len(acts) == 0 || w.down && len(acts) == len(w.armed) {
+			if broken := w.stuck(); broken != "" {
+				fail(t, w, broken)
+			}
+		}
+		var orders uint64
+		for _, a := range acts {
+			next := w.clone()
+			if broken := next.do(a); broken != "" {
+				fail(t, next, broken)
+			}
+			orders += walk(next, depth+1)
+		}
+		orders = max(orders, 1)
+		seen[k] = orders
+		return orders
+	}
+	for _, grace := range []time.Duration{0, 30 * time.Second} {
+		cfg := storyTimes
+		cfg.Grace = grace
+		w := newWorld(3, 1, cfg)
+		w.story = []string{}
+		clear(seen)
+		orders := walk(w, 0)
+		t.Logf("grace %s: %d orders of messages, through %d states", grace, orders, len(seen))
+		if orders < 1_000_000 {
+			t.Fatalf("only %d orders were tried: the world has become too small to prove anything", orders)
+		}
+	}
+}
+
+func fail(t interface{ Fatalf(string, ...any) }, w *world, broken string) {
+	t.Fatalf("%s\n%s", broken, strings.Join(w.story, "\n"))
+}
+
+// TestLongLives walks at random through many claimants of three slots, and shrinks what fails to a story.
+func TestLongLives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := storyTimes
+		cfg.Grace = rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "grace")
+		w := newWorld(20, 3, cfg)
+		w.story = []string{}
+		for range rapid.IntRange(1, 300).Draw(t, "length") {
+			acts := w.acts()
+			if len(acts) == 0 {
+				break
+			}
+			a := acts[rapid.IntRange(0, len(acts)-1).Draw(t, "act")]
+			if a.kind == "shutdown" && rapid.IntRange(0, 30).Draw(t, "down") != 30 {
+				continue
+			}
+			if broken := w.do(a); broken != "" {
+				fail(t, w, broken)
+			}
+		}
+	})
+}
+
+// TestEqualMessagesGiveEqualEffects: to the byte, so that a record can be replayed.
+func TestEqualMessagesGiveEqualEffects(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, v := newWorld(12, 4, storyTimes), newWorld(12, 4, storyTimes)
+		for range rapid.IntRange(1, 200).Draw(t, "length") {
+			acts := w.acts()
+			if len(acts) == 0 {
+				break
+			}
+			a := acts[rapid.IntRange(0, len(acts)-1).Draw(t, "act")]
+			w.do(a)
+			v.do(a)
+			if x, y := text(w.m.effects), text(v.m.effects); x != y {
+				t.Fatalf("the same messages gave\n%s\nand\n%s", x, y)
+			}
+		}
+	})
+}
+
+func text(effects []Effect) string {
+	var b strings.Builder
+	for _, e := range effects {
+		switch e := e.(type) {
+		case Record:
+			fmt.Fprintf(&b, "%+v\n", *e.Entry)
+		case Tell:
+			fmt.Fprintf(&b, "to %s: %#v\n", e.To, e.Message)
+		case Arm:
+			fmt.Fprintf(&b, "at %s: %#v\n", e.At, e.Say)
+		}
+	}
+	return b.String()
+}
+
+// TestSlotsShareNothing plays two slots in one machine and each alone: but for the epochs, each gets what it gets alone.
+func TestSlotsShareNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		both := newWorld(8, 2, storyTimes)
+		alone := [2]*world{newWorld(8, 2, storyTimes), newWorld(8, 2, storyTimes)}
+		for range rapid.IntRange(1, 150).Draw(t, "length") {
+			var acts []act // of the claimants only: timers stand in other places in each world
+			for _, a := range both.acts() {
+				if a.who != none && a.kind != "fires" {
+					acts = append(acts, a)
+				}
+			}
+			if len(acts) == 0 {
+				break
+			}
+			a := acts[rapid.IntRange(0, len(acts)-1).Draw(t, "act")]
+			one := alone[both.who[a.who].server]
+			one.now = both.now
+			both.do(a)
+			one.do(a)
+			if a.kind == "hears" {
+				continue
+			}
+			if x, y := withoutEpochs(both.m.effects), withoutEpochs(one.m.effects); x != y {
+				t.Fatalf("%s %s: beside another slot\n%s\nalone\n%s", name(a.who), a.kind, x, y)
+			}
+		}
+	})
+}
+
+func withoutEpochs(effects []Effect) string {
+	var b strings.Builder
+	for _, e := range effects {
+		switch e := e.(type) {
+		case Record:
+			entry := *e.Entry
+			entry.Epoch = 0
+			fmt.Fprintf(&b, "%+v\n", entry)
+		case Tell:
+			fmt.Fprintf(&b, "to %s: %T\n", e.To, e.Message)
+		case Arm:
+			fmt.Fprintf(&b, "at %s: %T\n", e.At, e.Say)
+		}
+	}
+	return b.String()
+}
+
+// TestPanicChangesNothing: a message whose rule panics, here for a broken invariant, leaves every slot as it was.
+func TestPanicChangesNothing(t *testing.T) {
+	m := New(storyTimes)
+	claim := messages.Claim{Server: "alpha", From: "a", Token: 1, Conn: "a"}
+	m.Step(start, claim)
+	before := fmt.Sprintf("%+v", m.slots)
+	for range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Fatal("a second claim of one token was taken")
+				}
+			}()
+			m.Step(start, claim)
+		}()
+		if after := fmt.Sprintf("%+v", m.slots); after != before || m.epoch != 1 {
+			t.Fatalf("was %s\n is %s", before, after)
+		}
+	}
+	if got := m.Step(start, messages.Claim{Server: "alpha", From: "b", Token: 2, Conn: "b"}); len(got) != 3 {
+		t.Fatalf("the next message: %v", got)
+	}
+}
+
+func BenchmarkClaimAndReleaseOfFreeSlot(b *testing.B) {
+	m := New(Config{ProbeTimeout: time.Second, ProbeInterval: time.Second})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m.Step(start, messages.Claim{Server: "alpha", From: "a", Token: messages.ClaimToken(i)})
+		m.Step(start, messages.Release{Server: "alpha", From: "a", Epoch: m.epoch})
+	}
+}
+
+func BenchmarkRefusedClaim(b *testing.B) {
+	m := New(Config{ProbeTimeout: time.Second})
+	m.Step(start, messages.Claim{Server: "alpha", From: "a", Token: 1})
+	b.ReportAllocs()
+	for i := 1; b.Loop(); i++ {
+		m.Step(start, messages.Claim{Server: "alpha", From: "b", Token: messages.ClaimToken(i + 1)})
+		m.Step(start, messages.ProbeAnswered{Server: "alpha", Epoch: 1, Probe: messages.ProbeNumber(i)})
+	}
+}

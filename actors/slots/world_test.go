@@ -1,0 +1,401 @@
+package slots
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// world is the machine among claimants whose connections can do at any moment whatever a real one can: their messages to the
+// registry are handled in any order that the mailboxes allow, what the registry tells them reaches them late, timers fire when due or
+// later. Its judge knows only what was sent to whom; it never looks into the machine. Every exhaustive and random test of the
+// slots is a walk through a world.
+type world struct {
+	m      Machine
+	now    time.Time
+	who    []actor
+	armed  []Arm
+	asked  []ping // of each server: the latest probe; parallel to servers
+	bell   []int  // of each server: which claimant the judge believes to hold it; none
+	silent int    // the server whose probe's time is just over, unanswered; none
+	down   bool
+	story  []string
+	epoch  messages.Epoch // the highest that the judge has seen
+	seq    int
+}
+
+const none = -1
+
+// actor is a claimant's connection, as its own actor sees it.
+type actor struct {
+	server  int
+	life    life
+	epoch   messages.Epoch
+	inbox   []messages.ToBinary // told, and not yet heard
+	ping    ping                // to be answered by the peer
+	answers int                 // that it was told: Granted, Refused, Evicted before a grant
+	waits   bool                // its claim was handled and not answered
+	young   bool                // the probe that is out was sent after its claim was handled
+	proven  bool                // and has been answered
+}
+
+type ping struct {
+	epoch  messages.Epoch
+	number messages.ProbeNumber
+	to     int
+	out    bool
+}
+
+type life uint8
+
+const (
+	unborn life = iota
+	claiming
+	holding
+	ending // it has released or withdrawn, and waits for Settled
+	gone
+)
+
+func newWorld(claimants, servers int, cfg Config) *world {
+	w := &world{m: *New(cfg), now: start, silent: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
+	for i := range w.who {
+		w.who[i].server = i % servers
+	}
+	for i := range w.bell {
+		w.bell[i] = none
+	}
+	return w
+}
+
+// clone copies everything that a walk changes.
+func (w *world) clone() *world {
+	c := *w
+	c.m.slots = make(map[messages.ServerID]slot, len(w.m.slots))
+	for id, s := range w.m.slots {
+		s.waiting = slices.Clone(s.waiting)
+		c.m.slots[id] = s
+	}
+	c.m.effects, c.m.entries = nil, nil
+	c.who = slices.Clone(w.who)
+	for i := range c.who {
+		c.who[i].inbox = slices.Clone(c.who[i].inbox)
+	}
+	c.armed, c.asked, c.bell = slices.Clone(w.armed), slices.Clone(w.asked), slices.Clone(w.bell)
+	c.story = slices.Clone(w.story)
+	return &c
+}
+
+// act is one thing that can happen next.
+type act struct {
+	kind string
+	who  int // the claimant, or the timer's place
+}
+
+// acts lists what can happen next. Claimants leave, are reset and die at any time; a dead one simply does nothing.
+func (w *world) acts() (as []act) {
+	for i := range w.who {
+		a := &w.who[i]
+		if a.life == unborn {
+			as = append(as, act{"claims", i})
+		}
+		if len(a.inbox) > 0 && a.life != gone {
+			as = append(as, act{"hears", i})
+		}
+		if a.life == claiming {
+			as = append(as, act{"withdraws", i})
+		}
+		if a.life == holding {
+			as = append(as, act{"releases", i})
+		}
+		if a.ping.out && a.life == holding {
+			as = append(as, act{"answers", i})
+		}
+	}
+	for i := range w.armed {
+		as = append(as, act{"fires", i})
+	}
+	if !w.down {
+		as = append(as, act{"shutdown", none})
+	}
+	return as
+}
+
+func name(i int) string { return string(rune('a' + i)) }
+
+func server(i int) messages.ServerID { return messages.ServerID(fmt.Sprint("s", i)) }
+
+// do makes it happen, and gives what rule was broken.
+func (w *world) do(a act) (broken string) {
+	defer func() {
+		if r := recover(); r != nil {
+			broken = fmt.Sprint(r)
+		}
+	}()
+	switch a.kind {
+	case "fires":
+		timer := w.armed[a.who]
+		w.armed = slices.Delete(slices.Clone(w.armed), a.who, a.who+1)
+		if timer.At.After(w.now) {
+			w.now = timer.At
+		}
+		w.tellStory("at %s", w.now.Sub(start))
+		w.silent = none
+		if m, ok := timer.Say.(messages.ProbeExpired); ok {
+			for i, q := range w.asked {
+				if q.out && server(i) == m.Server && q.epoch == m.Epoch && q.number == m.Probe {
+					w.silent = i
+				}
+			}
+		}
+		w.step(none, timer.Say)
+		if w.silent != none && w.asked[w.silent].epoch == timer.Say.(messages.ProbeExpired).Epoch {
+			w.asked[w.silent].out = false // nobody was in line: it decided nothing
+		}
+		w.silent = none
+		return w.check()
+	case "shutdown":
+		w.down = true
+		w.tellStory("shutdown")
+		w.step(none, messages.ShutDown{})
+		for i := range w.bell {
+			w.bell[i] = none
+		}
+		for i := range w.who {
+			w.who[i].waits = false // forgotten: the server closes it
+		}
+		return w.check()
+	}
+	p := &w.who[a.who]
+	id, from, token := server(p.server), messages.Address(name(a.who)), messages.ClaimToken(a.who+1)
+	switch a.kind {
+	case "claims":
+		p.life, p.waits = claiming, true
+		w.tellStory("%s claims %s", name(a.who), id)
+		w.step(a.who, messages.Claim{Server: id, From: from, Token: token, Conn: messages.ConnID(name(a.who))})
+	case "withdraws":
+		p.life = ending
+		w.tellStory("%s withdraws", name(a.who))
+		w.leaves(a.who)
+		w.step(a.who, messages.Withdraw{Server: id, From: from, Token: token})
+	case "releases":
+		p.life, p.ping.out = ending, false
+		w.tellStory("%s releases", name(a.who))
+		w.leaves(a.who)
+		w.step(a.who, messages.Release{Server: id, From: from, Epoch: p.epoch})
+	case "answers":
+		p.ping.out = false
+		w.tellStory("%s answers probe %d", name(a.who), p.ping.number)
+		if q := &w.asked[p.server]; q.out && q.to == a.who && q.number == p.ping.number && w.bell[p.server] == a.who {
+			q.out = false
+			for i := range w.who {
+				if c := &w.who[i]; c.server == p.server && c.waits {
+					c.proven = c.proven || c.young
+				}
+			}
+		}
+		w.step(a.who, messages.ProbeAnswered{Server: id, Epoch: p.ping.epoch, Probe: p.ping.number, Sent: w.now, Answered: w.now})
+	case "hears":
+		m := p.inbox[0]
+		p.inbox = p.inbox[1:]
+		w.hears(p, m)
+	}
+	return w.check()
+}
+
+// leaves: the judge sees a claimant go, before the machine is told.
+func (w *world) leaves(i int) {
+	p := &w.who[i]
+	if w.bell[p.server] == i {
+		w.bell[p.server] = none
+	}
+	p.waits = false
+}
+
+// hears is what the actor of a connection does with its mail.
+func (w *world) hears(p *actor, m messages.ToBinary) {
+	switch m := m.(type) {
+	case messages.Granted:
+		if p.life == claiming {
+			p.life, p.epoch = holding, m.Epoch
+		}
+	case messages.Probe:
+		if p.life == holding {
+			p.ping = ping{epoch: m.Epoch, number: m.Probe, out: true}
+		}
+	case messages.Refused, messages.Evicted, messages.Settled:
+		p.life = gone
+		p.inbox = nil
+	}
+}
+
+// step lets the machine handle m, and judges what it says.
+func (w *world) step(by int, m messages.ToRegistry) {
+	w.now = w.now.Add(time.Nanosecond)
+	for _, e := range w.m.Step(w.now, m) {
+		switch e := e.(type) {
+		case Arm:
+			w.armed = append(w.armed, e)
+		case Record:
+			w.judgeEntry(e.Entry)
+		case Tell:
+			i := int(e.To[0] - 'a')
+			w.judge(i, e.Message)
+			w.who[i].inbox = append(slices.Clone(w.who[i].inbox), e.Message)
+		}
+	}
+}
+
+func (w *world) judgeEntry(e *Entry) {
+	w.seq++
+	if (e.Decided == Refused) != (e.Proof.Probe != 0) {
+		panic("a refusal without proof in the journal, or a proof without refusal")
+	}
+	if e.Asked == 0 || e.Decided == 0 || e.Why == 0 || strings.Contains(e.Reason(), "?") {
+		panic(fmt.Sprintf("an entry that does not say what, or why: %+v", *e))
+	}
+}
+
+// judge holds what is told to the invariants of docs/ordering.md, by what was told and done before.
+func (w *world) judge(i int, m messages.ToBinary) {
+	p := &w.who[i]
+	switch m := m.(type) {
+	case messages.Granted:
+		if w.bell[p.server] != none {
+			panic(fmt.Sprintf("%s was granted a slot that %s holds", name(i), name(w.bell[p.server])))
+		}
+		w.answered(i)
+		if m.Epoch <= w.epoch {
+			panic(fmt.Sprintf("epoch %d came again", m.Epoch))
+		}
+		if w.down {
+			panic("a grant after shutdown")
+		}
+		w.epoch, w.bell[p.server] = m.Epoch, i
+		w.asked[p.server].out = false
+		w.nobodyYoung(p.server)
+	case messages.Refused:
+		w.answered(i)
+		if !p.proven {
+			panic(fmt.Sprintf("%s was refused on proof of life older than its claim, or none", name(i)))
+		}
+		if w.bell[p.server] == none {
+			panic(fmt.Sprintf("%s was refused while nobody held the slot", name(i)))
+		}
+	case messages.Evicted:
+		if w.bell[p.server] == i {
+			w.bell[p.server] = none
+			if w.silent != p.server {
+				panic(fmt.Sprintf("%s was evicted, and no probe of it had just gone unanswered for its time", name(i)))
+			}
+		} else {
+			w.answered(i)
+		}
+	case messages.Probe:
+		if w.bell[p.server] != i {
+			panic(fmt.Sprintf("%s was probed, and is not the holder", name(i)))
+		}
+		if w.asked[p.server].out {
+			panic("a second probe while one is out")
+		}
+		w.asked[p.server] = ping{epoch: m.Epoch, number: m.Probe, to: i, out: true}
+		w.nobodyYoung(p.server)
+		for j := range w.who {
+			if c := &w.who[j]; c.server == p.server {
+				c.young = c.waits
+			}
+		}
+	case messages.Settled:
+	}
+}
+
+func (w *world) nobodyYoung(server int) {
+	for j := range w.who {
+		if w.who[j].server == server {
+			w.who[j].young = false
+		}
+	}
+}
+
+func (w *world) answered(i int) {
+	p := &w.who[i]
+	p.answers++
+	if p.answers > 1 || !p.waits {
+		panic(fmt.Sprintf("%s got an answer that it did not wait for", name(i)))
+	}
+	p.waits = false
+}
+
+// check is what must hold after every act.
+func (w *world) check() string {
+	if err := w.m.Check(); err != nil {
+		return err.Error()
+	}
+	for i := range w.who {
+		if p := &w.who[i]; p.waits && w.bell[p.server] == none && !w.down {
+			return fmt.Sprintf("%s waits for a slot that nobody holds", name(i))
+		}
+	}
+	return ""
+}
+
+// stuck is what must hold where nothing more can happen: nobody waits for ever.
+func (w *world) stuck() string {
+	for i := range w.who {
+		switch p := &w.who[i]; {
+		case p.life == ending:
+			return fmt.Sprintf("%s waits for Settled", name(i))
+		case p.life == claiming && !w.down:
+			return fmt.Sprintf("%s waits for an answer", name(i))
+		}
+	}
+	return ""
+}
+
+// tellStory adds a line in the language of testdata/stories.
+func (w *world) tellStory(format string, args ...any) {
+	if w.story != nil {
+		w.story = append(w.story, fmt.Sprintf(format, args...))
+	}
+}
+
+// key names the state of the world, so that two walks that have come to the same are known to. Time counts only as far as the
+// rules look at it: whether the probe interval is over.
+func (w *world) key() string {
+	var b strings.Builder
+	for i := range w.who {
+		p := &w.who[i]
+		fmt.Fprintf(&b, "%d/%d/%t%t%t/%t%d/", p.life, p.epoch, p.waits, p.young, p.proven, p.ping.out, p.ping.number)
+		for _, m := range p.inbox {
+			switch m := m.(type) {
+			case messages.Granted:
+				fmt.Fprintf(&b, "G%d", m.Epoch)
+			case messages.Probe:
+				fmt.Fprintf(&b, "P%d.%d", m.Epoch, m.Probe)
+			case messages.Refused:
+				b.WriteByte('R')
+			case messages.Evicted:
+				b.WriteByte('E')
+			case messages.Settled:
+				b.WriteByte('S')
+			}
+		}
+	}
+	var armed []string
+	for _, a := range w.armed {
+		armed = append(armed, fmt.Sprintf("%T%v", a.Say, a.Say))
+	}
+	slices.Sort(armed)
+	fmt.Fprintf(&b, "|%v|%v%v%t%d|", armed, w.asked, w.bell, w.down, w.epoch)
+	for i := range w.bell {
+		s, ok := w.m.slots[server(i)]
+		fmt.Fprintf(&b, "%t%d%s%s;%d%t%t%t", ok, s.epoch, s.holder.from, s.holder.conn, s.probe.number, s.probe.out, s.probe.due,
+			s.probe.number > 0 && w.now.Before(s.probe.at.Add(w.m.cfg.ProbeInterval)))
+		for _, c := range s.waiting {
+			fmt.Fprintf(&b, ",%s%d", c.from, c.needs)
+		}
+	}
+	return b.String()
+}
