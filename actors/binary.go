@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -9,7 +8,7 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// Binary is who has connected to /v1/server, as the gate found it. The strings must not share memory with the request.
+// Binary is what is known of a binary when its connection is accepted.
 type Binary struct {
 	Server  messages.ServerID
 	Conn    messages.ConnID
@@ -17,148 +16,173 @@ type Binary struct {
 	Remote  string // the peer's address without the port
 }
 
-// standing is where a binary's connection stands.
-type standing uint8
+// life is where a connection stands.
+//
+//	          Granted           Ended               Settled
+//	claiming ---------> holding -----> ending ---------------> ended
+//	   | | Ended                         ^                       ^
+//	   | +-------------------------------+                       |
+//	   +---------------------------------------------------------+
+//	     Refused, or at any time before ending: Evicted
+type life uint8
 
 const (
-	unborn   standing = iota
-	claiming          // its Claim is under way or waits
-	holding           // Granted has come
-	ending            // nothing comes from the socket any more; Settled is awaited
-	ended             // the socket was closed
+	claiming life = iota // and not yet begun: the first message is begin
+	holding
+	ending // the registry has been told, and has not yet answered
+	ended
 )
 
-// binary is the actor of one connection of a binary: claiming -> holding -> ending -> ended, each at most once.
+// binary is the actor of one binary's connection. Small: a relay has one for each daemon, and most of them are idle for days.
 type binary struct {
-	relay    *Relay
-	socket   Socket
-	server   messages.ServerID
-	conn     messages.ConnID
-	token    messages.ClaimToken
-	epoch    messages.Epoch // of the grant, while holding
-	standing standing
-
-	verdict messages.Ended // how to close once settled
-	logged  int64          // when an envelope was last complained about, in seconds
-}
-
-// open is a binary's first message, from whoever accepted it. (One Props for all: a Props a connection is 230 bytes.)
-type open struct {
+	relay  *Relay
 	socket Socket
-	who    Binary
+	box    mailboxed
+	pid    *actor.PID
+	server messages.ServerID
+	conn   messages.ConnID
+
+	token messages.ClaimToken
+	epoch messages.Epoch // 0 until granted
+	last  messages.Ended // how to close; from the socket's Ended on
+	life  life
+
+	complained [envelopeKinds]time.Duration // when each complaint was last logged, in relay time
 }
 
-// Receive implements actor.Actor.
+// begin is the first message.
+type begin struct{ Binary }
+
+// Receive handles one message.
 func (b *binary) Receive(ctx actor.Context) {
-	if b.relay.before != nil {
-		b.relay.before(ctx.Message())
-	}
 	switch m := ctx.Message().(type) {
-	case open:
-		b.claim(ctx, m)
-	case messages.Granted:
-		b.granted(m)
-	case messages.Refused:
-		b.close(ctx, messages.CloseClaimed, messages.ReasonClaimed)
-	case messages.Evicted:
-		b.close(ctx, m.Code, m.Reason)
-	case messages.Probe:
-		b.probe(m)
-	case messages.Ponged:
-		b.ponged(ctx, m)
-	case messages.Received:
-		b.received(m)
-	case messages.Ended:
-		b.end(ctx, m)
-	case messages.Settled:
-		b.close(ctx, b.verdict.Code, b.verdict.Reason)
+	case begin:
+		b.begin(m.Binary)
+	case messages.ToBinary:
+		b.handle(m)
 	case *actor.Stopping:
-		b.stopping(ctx)
+		b.stopping()
 	case *actor.Stopped:
 		b.relay.connections.Done()
 	}
 }
 
-// claim is the first act.
-func (b *binary) claim(ctx actor.Context, m open) {
-	b.socket, b.server, b.conn, b.standing = m.socket, m.who.Server, m.who.Conn, claiming
-	b.token = messages.ClaimToken(b.relay.tokens.Add(1))
-	ctx.Send(b.relay.registry, messages.Claim{
-		Server: b.server, From: messages.Address(ctx.Self().Id), Token: b.token,
-		Conn: b.conn, Version: m.who.Version, Remote: m.who.Remote,
+func (b *binary) begin(who Binary) {
+	b.relay.tellRegistry(messages.Claim{
+		Server: who.Server, From: b.address(), Token: b.token, Conn: who.Conn, Version: who.Version, Remote: who.Remote,
 	})
 }
 
-// granted: where the connection has ended meanwhile, its Withdraw is on the way, and releases this grant.
+func (b *binary) handle(m messages.ToBinary) {
+	if b.life == ended {
+		return
+	}
+	switch m := m.(type) {
+	case messages.Granted:
+		b.granted(m)
+	case messages.Refused:
+		if b.life == claiming {
+			b.end(messages.CloseClaimed, messages.ReasonClaimed)
+		}
+	case messages.Evicted:
+		b.evicted(m)
+	case messages.Probe:
+		if b.life == holding && b.epoch == m.Epoch {
+			b.socket.Ping(m)
+		}
+	case messages.Ponged:
+		b.ponged(m)
+	case messages.Received:
+		b.received(m)
+	case messages.Ended:
+		b.over(m)
+	case messages.Settled:
+		if b.life == ending {
+			b.end(b.last.Code, b.last.Reason)
+		}
+	}
+}
+
 func (b *binary) granted(m messages.Granted) {
-	if b.standing == claiming {
-		b.standing, b.epoch = holding, m.Epoch
+	if b.life != claiming {
+		return // the Withdraw that is under way gives the slot back
 	}
+	b.life, b.epoch = holding, m.Epoch
 }
 
-// probe: the answer is the peer's to give, and its silence too.
-func (b *binary) probe(m messages.Probe) {
-	if b.standing == holding && m.Epoch == b.epoch {
-		b.socket.Ping(m)
+func (b *binary) evicted(m messages.Evicted) {
+	if b.life == ending {
+		return // Settled is on its way, and how to close has been decided by the peer
 	}
+	b.end(m.Code, m.Reason)
 }
 
-func (b *binary) ponged(ctx actor.Context, m messages.Ponged) {
-	if b.standing == holding && m.Epoch == b.epoch {
-		ctx.Send(b.relay.registry, messages.ProbeAnswered{
-			Server: b.server, Epoch: m.Epoch, Probe: m.Probe, Sent: m.Sent, Answered: m.Answered,
-		})
-	}
-}
-
-// end tells the registry before anything is spent on closing politely (docs/decisions/0003).
-func (b *binary) end(ctx actor.Context, m messages.Ended) {
-	if b.giveBack(ctx) {
-		b.standing, b.verdict = ending, m
-	}
-}
-
-// giveBack sends the message that ends this connection's claim or grant, if that has not been done. Settled answers it.
-func (b *binary) giveBack(ctx actor.Context) bool {
-	self := messages.Address(ctx.Self().Id)
-	switch b.standing {
-	case claiming:
-		ctx.Send(b.relay.registry, messages.Withdraw{Server: b.server, From: self, Token: b.token})
-	case holding:
-		ctx.Send(b.relay.registry, messages.Release{Server: b.server, From: self, Epoch: b.epoch})
-	default:
-		return false
-	}
-	return true
-}
-
-// close is the last act.
-func (b *binary) close(ctx actor.Context, code messages.CloseCode, reason string) {
-	if b.standing == ended {
+func (b *binary) ponged(m messages.Ponged) {
+	if b.life != holding || b.epoch != m.Epoch {
 		return
 	}
-	b.standing = ended
-	b.socket.Close(code, reason)
-	ctx.Stop(ctx.Self())
+	b.relay.tellRegistry(messages.ProbeAnswered{
+		Server: b.server, Epoch: m.Epoch, Probe: m.Probe, Sent: m.Sent, Answered: m.Answered,
+	})
 }
 
-// stopping comes without an ending only after a panic. Nobody can wait for Settled then: the registry's mailbox keeps the
-// release in front of whatever the peer does once it is closed.
-func (b *binary) stopping(ctx actor.Context) {
-	b.giveBack(ctx)
-	if b.standing != ended && b.socket != nil {
-		b.socket.Close(messages.CloseInternal, messages.ReasonInternal)
-	}
-	b.standing = ended
-}
-
-// received: there are no phones yet, so nothing that a binary sends has anywhere to go (docs/protocol.md 3).
+// received: there are no phones yet that an envelope could reach.
 func (b *binary) received(m messages.Received) {
-	event := judge(m.Bytes)
-	now := time.Now().Unix()
-	if b.standing > holding || event == "" || now == b.logged {
+	if b.life == ending {
 		return
 	}
-	b.logged = now
-	b.relay.log.Warn(event, slog.String("server_id", string(b.server)), slog.String("conn_id", string(b.conn)))
+	kind := classify(m.Bytes)
+	b.relay.dropped[kind].Add(1)
+	event := complaints[kind]
+	now := b.relay.age()
+	if event == "" || b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
+		return
+	}
+	b.complained[kind] = now
+	b.relay.log.Warn(event, "server_id", b.server, "conn_id", b.conn)
 }
+
+// over: the peer is gone, or is to go. The registry hears of it before any time is spent on closing.
+func (b *binary) over(m messages.Ended) {
+	if b.life == ending {
+		return
+	}
+	b.last = m
+	b.giveBack()
+	b.life = ending
+}
+
+// giveBack takes back the claim, or releases the slot.
+func (b *binary) giveBack() {
+	switch b.life {
+	case claiming:
+		b.relay.tellRegistry(messages.Withdraw{Server: b.server, From: b.address(), Token: b.token})
+	case holding:
+		b.relay.tellRegistry(messages.Release{Server: b.server, From: b.address(), Epoch: b.epoch})
+	}
+}
+
+// end closes the connection, and is the actor's last act.
+func (b *binary) end(code messages.CloseCode, reason string) {
+	b.socket.Close(code, reason)
+	b.life = ended
+	b.relay.system.Root.Stop(b.pid)
+}
+
+// stopping: the actor ends. If it has not ended its connection itself, it has panicked or was overrun, and nobody else will. It
+// cannot wait for the registry's answer any more, but the registry has the release before the socket is told.
+func (b *binary) stopping() {
+	if b.life == ended {
+		return
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			b.relay.scribe.panicked("socket", reason)
+		}
+	}()
+	b.giveBack()
+	b.life = ended
+	b.socket.Close(messages.CloseInternal, messages.ReasonInternal)
+}
+
+func (b *binary) address() messages.Address { return messages.Address(b.pid.Id) }

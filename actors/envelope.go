@@ -5,39 +5,45 @@ import (
 	"unicode/utf8"
 )
 
-// judge names what is wrong with an envelope from a binary without phones: malformed_envelope, unknown_conn_id, or nothing.
-func judge(b []byte) string {
-	const malformed, unknown = "malformed_envelope", "unknown_conn_id"
-	if !utf8.Valid(b) {
-		return malformed
-	}
-	var fields map[string]json.RawMessage // a map keeps names apart by case, which a struct does not; the last of two counts
-	if json.Unmarshal(b, &fields) != nil || fields == nil {
+// envelopeKind is what a binary's message turns out to be (docs/protocol.md 3).
+type envelopeKind uint8
+
+const (
+	malformed     envelopeKind = iota
+	unknownConn                // an envelope for a phone, and there are none
+	pushWake                   // a wish to wake a phone; nobody grants it yet
+	envelopeKinds              // how many
+)
+
+// complaints are the log events of the kinds that have one.
+var complaints = [envelopeKinds]string{malformed: "malformed_envelope", unknownConn: "unknown_conn_id"}
+
+// classify judges an envelope by the rules of docs/protocol.md 3.
+func classify(message []byte) envelopeKind {
+	// A map keeps names apart by case, where a struct would take CONN_ID for conn_id; the last of two counts in both.
+	var fields map[string]json.RawMessage
+	if !utf8.Valid(message) || json.Unmarshal(message, &fields) != nil {
 		return malformed
 	}
 	conn, hasConn := fields["conn_id"]
-	if !hasConn {
-		if _, wake := fields["push_wake"]; wake {
-			return ""
-		}
-		return malformed
-	}
-	var id *string
-	if json.Unmarshal(conn, &id) != nil || id == nil {
-		return malformed
-	}
+	push, hasPush := fields["push_wake"]
 	code, ok := closeCode(fields["close_code"])
-	frame := string(fields["frame"])
-	if !ok || code == 0 && (frame == "" || frame == "null") {
-		return malformed
+	frame := fields["frame"]
+	switch {
+	case !ok, hasConn && conn[0] != '"':
+		return malformed // a wrong type
+	case hasConn && (code != 0 || frame != nil && string(frame) != "null"):
+		return unknownConn
+	case !hasConn && hasPush && push[0] == '{':
+		return pushWake
 	}
-	return unknown
+	return malformed
 }
 
-// closeCode reads an integer from 0 to 65535 without fraction or exponent; absent and null are 0.
-func closeCode(b json.RawMessage) (code uint16, ok bool) {
-	if len(b) == 0 {
+// closeCode reads an integer from 0 to 65535 without fraction or exponent. Absent and null are 0, and 0 is as good as absent.
+func closeCode(value json.RawMessage) (code uint16, ok bool) {
+	if value == nil {
 		return 0, true
 	}
-	return code, json.Unmarshal(b, &code) == nil
+	return code, json.Unmarshal(value, &code) == nil
 }

@@ -8,173 +8,268 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// budget is how many messages one sender runs of an actor that it found idle, before a goroutine takes over: no sender serves
-// the others for as long as they keep sending.
-const budget = 64
+// inlineBudget is how many messages a sender handles for an actor that it found idle, its own included: so no sender serves the
+// others for as long as they keep sending.
+const inlineBudget = 64
 
-// openRuns counts the inline runs of the process that have not come back. It bounds how deep one actor's message can run
-// another's: Go offers no cheap depth of a goroutine.
-var openRuns atomic.Int64
+// keptSlots is the capacity of the queue that an idle mailbox keeps: enough for an answer on its way.
+const keptSlots = 4
 
-var maxOpenRuns = int64(64 * runtime.GOMAXPROCS(0))
+// How deep actors may run inside each other's sends. Go has no cheap way to ask how deep a stack is, so the inline runs that
+// are open anywhere in the process are counted instead.
+var (
+	openRuns    atomic.Int64
+	maxOpenRuns = 64 * int64(runtime.GOMAXPROCS(0))
+)
 
-// mailbox is bounded, and runs its actor on the goroutine of whoever finds it idle. It never blocks a sender, never drops in
-// silence and never re-enters: a message that comes while the actor runs is queued, also one of its own.
-type mailbox struct {
+// mailboxKind is what the mailboxes of all actors of a kind share.
+type mailboxKind struct {
+	// limit is the most user messages that may be queued; 0 where the number of what its senders may say is bounded.
 	limit int
-	full  func(self *actor.PID, message any) // gets the message that did not fit; any goroutine
-
-	invoker actor.MessageInvoker // fixed by RegisterHandlers, before the first message
-
-	mu        sync.Mutex // guards the rest
-	running   bool
-	suspended bool // by supervision: only system messages run
-	user      queue
-	system    queue // few, and never bounded: supervision must get through
+	// full is called on a sender's goroutine, once, when a message finds limit others queued: the actor has to be ended by it.
+	// That message, and those that find the queue full after it, are gone.
+	full func(owner *actor.PID)
+	// room is how many may be queued when awaitRoom returns.
+	room int
+	// inline says whether a message that finds the actor idle may run on the sender's goroutine; nil: each may.
+	inline func(message any) bool
 }
 
-// inline makes mailboxes that hold at most limit messages.
-func inline(limit int, full func(*actor.PID, any)) actor.MailboxProducer {
-	return func() actor.Mailbox { return &mailbox{limit: limit, full: full} }
+// mailbox is an actor's queue, and the decision of who runs the actor.
+//
+// A message that finds the actor idle runs at once, on the goroutine of its sender, which is an order of magnitude cheaper than
+// to wake another one. What arrives meanwhile is queued. After inlineBudget messages a goroutine takes over. The actor is
+// never entered twice at a time. All of it is sound only while no Receive ever waits; a test looks for that.
+//
+// Order is kept: a message runs inline only if nothing is queued. System messages go first, are never refused, and are
+// handled while the mailbox is suspended, as protoactor's supervision needs it.
+type mailbox struct {
+	kind    *mailboxKind         // fixed at birth
+	invoker actor.MessageInvoker // fixed before the first message
+
+	mu         sync.Mutex // guards the rest; never held while the actor runs
+	running    bool       // somebody runs the actor: a sender, or the goroutine
+	suspended  bool       // user messages wait: the actor has failed, and its supervisor has not decided yet
+	overflowed bool       // full was called
+	system     []any
+	user       queue
+	roomy      *sync.Cond // made by the first sender that waits for room
 }
 
-func (m *mailbox) RegisterHandlers(i actor.MessageInvoker, _ actor.Dispatcher) { m.invoker = i }
+func newMailbox(kind *mailboxKind) *mailbox { return &mailbox{kind: kind} }
 
-// Start runs what was posted before: spawning posts Started.
+// RegisterHandlers is called once, before the first message. Nobody is asked when to run: the sender is at hand.
+func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
+	m.invoker = invoker
+}
+
+// Start has nothing to start: the first message does.
 func (m *mailbox) Start() {}
 
+// UserMessageCount is how many user messages are queued.
 func (m *mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.user.len()
+	return m.user.n
 }
 
+// PostUserMessage hands message to the actor. It does not wait, and it does not fail: a full queue ends the actor.
 func (m *mailbox) PostUserMessage(message any) {
 	m.mu.Lock()
-	if m.user.len() >= m.limit {
+	switch {
+	case m.running || m.suspended:
+		m.enqueue(message)
+	case m.mayRunHere(message):
+		// Nothing is queued: who runs an actor stops only when nothing is, or when it is suspended.
+		m.running = true
 		m.mu.Unlock()
-		m.full(m.invoker.(actor.Context).Self(), message)
+		defer openRuns.Add(-1) // deferred: the actor may end this goroutine
+		m.run(message, inlineBudget)
+	default:
+		m.running = true
+		m.user.push(message)
+		m.mu.Unlock()
+		m.handOver()
+	}
+}
+
+// enqueue is for a mailbox that is locked, and unlocks it.
+func (m *mailbox) enqueue(message any) {
+	if m.kind.limit == 0 || m.user.n < m.kind.limit {
+		m.user.push(message)
+		m.mu.Unlock()
 		return
 	}
-	m.user.push(message)
-	m.post()
+	first := !m.overflowed
+	m.overflowed = true
+	m.mu.Unlock()
+	if first {
+		m.kind.full(m.invoker.(actor.Context).Self())
+	}
 }
 
+// PostSystemMessage hands one of protoactor's own messages to the actor.
 func (m *mailbox) PostSystemMessage(message any) {
 	m.mu.Lock()
-	m.system.push(message)
-	m.post()
-}
-
-// post runs the actor if nobody does. It is called with mu held, and lets it go.
-func (m *mailbox) post() {
-	if m.running || m.suspended && m.system.len() == 0 {
+	m.system = append(m.system, message)
+	if m.running {
 		m.mu.Unlock()
 		return
 	}
 	m.running = true
+	here := m.mayRunHere(message)
 	m.mu.Unlock()
-	if openRuns.Add(1) > maxOpenRuns {
-		openRuns.Add(-1)
-		go m.runAll()
+	if !here {
+		m.handOver()
 		return
 	}
-	done := m.run(budget)
-	openRuns.Add(-1)
-	if !done {
-		go m.runAll()
+	defer openRuns.Add(-1)
+	m.run(nil, inlineBudget)
+}
+
+// mayRunHere reports whether the sender may run the idle actor for message. If so, openRuns has counted it.
+func (m *mailbox) mayRunHere(message any) bool {
+	if m.kind.inline != nil && !m.kind.inline(message) {
+		return false
+	}
+	if openRuns.Add(1) > maxOpenRuns {
+		openRuns.Add(-1)
+		return false
+	}
+	return true
+}
+
+// handOver starts the goroutine that runs the actor until nothing is queued. Whoever must not run it any longer starts it; the
+// empty queue ends it; nobody waits for it: one waits for actors to end, not for their mailboxes.
+func (m *mailbox) handOver() { go m.run(nil, -1) }
+
+// run handles message, if there is one, and then what is queued: until nothing is, or until budget messages are done and a
+// goroutine takes over. A budget below 0 is none.
+func (m *mailbox) run(message any, budget int) {
+	for m.serve(message, &budget) {
+		message = nil
 	}
 }
 
-// runAll is the hand-over: started by a sender whose budget is spent, ends when nothing is queued, waited for by nobody.
-func (m *mailbox) runAll() {
-	for !m.run(budget) {
-		runtime.Gosched()
-	}
-}
-
-// run handles up to n messages. It reports whether the actor is idle again; if not, the caller must see to it that it runs.
-func (m *mailbox) run(n int) (idle bool) {
-	var message any
-	finished := false
+// serve is run up to the first panic. It reports whether there was one; the actor's supervisor has then been told.
+func (m *mailbox) serve(message any, budget *int) (panicked bool) {
+	system, done := false, false
 	defer func() {
-		if finished {
+		if done {
 			return
 		}
-		// A panic: the actor is suspended, and its supervisor told, which may post to this mailbox; the rest runs from the hand-over.
-		// Or runtime.Goexit in the actor, where there is nothing to recover and the goroutine ends.
-		if r := recover(); r != nil {
-			m.invoker.EscalateFailure(r, message)
-			idle = false
+		if reason := recover(); reason != nil {
+			panicked = true
+			m.invoker.EscalateFailure(reason, message)
 			return
 		}
-		go m.runAll()
+		m.handOver() // runtime.Goexit in a Receive: it ends this goroutine, not the actor
 	}()
-	for range n {
-		m.mu.Lock()
-		system := m.system.len() > 0
+	for {
 		switch {
+		case message == nil:
 		case system:
-			message = m.system.pop()
-		case !m.suspended && m.user.len() > 0:
-			message = m.user.pop()
+			m.invoker.InvokeSystemMessage(message)
 		default:
-			m.running = false
-			m.mu.Unlock()
-			finished = true
-			return true
-		}
-		m.mu.Unlock()
-		switch {
-		case !system:
 			m.invoker.InvokeUserMessage(message)
-		default:
-			m.invokeSystem(message)
+		}
+		if message, system = m.next(budget); message == nil {
+			done = true
+			return false
 		}
 	}
-	finished = true
-	return false
 }
 
-func (m *mailbox) invokeSystem(message any) {
-	switch message.(type) {
-	case *actor.SuspendMailbox, *actor.ResumeMailbox:
-		_, suspend := message.(*actor.SuspendMailbox)
-		m.mu.Lock()
-		m.suspended = suspend
-		m.mu.Unlock()
-	default:
-		m.invoker.InvokeSystemMessage(message)
+// next takes what is to be handled next. If there is nothing, or not for the caller, the actor is no longer the caller's to run.
+func (m *mailbox) next(budget *int) (message any, system bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.obeySupervision()
+	switch {
+	case len(m.system) == 0 && (m.suspended || m.user.n == 0):
+		m.running = false
+		m.user.shrink()
+		m.wakeWaiting()
+		return nil, false
+	case *budget == 0:
+		m.handOver()
+		return nil, false
+	}
+	*budget--
+	if len(m.system) > 0 {
+		message, m.system = m.system[0], m.system[1:]
+		return message, true
+	}
+	message = m.user.pop()
+	if m.user.n < m.kind.room {
+		m.wakeWaiting()
+	}
+	return message, false
+}
+
+// obeySupervision takes what is meant for the mailbox itself from the head of the system queue.
+func (m *mailbox) obeySupervision() {
+	for len(m.system) > 0 {
+		switch m.system[0].(type) {
+		case *actor.SuspendMailbox:
+			m.suspended = true
+		case *actor.ResumeMailbox:
+			m.suspended = false
+		default:
+			return
+		}
+		m.system = m.system[1:]
+	}
+	m.system = nil
+}
+
+// awaitRoom returns when fewer than room messages are queued. It is for a socket's reader, which could otherwise outrun an
+// actor that somebody else runs. No actor may call it.
+func (m *mailbox) awaitRoom() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.running && m.user.n >= m.kind.room {
+		if m.roomy == nil {
+			m.roomy = sync.NewCond(&m.mu)
+		}
+		m.roomy.Wait()
 	}
 }
 
-// queue is a ring that has no array until it is used, and lets a large one go when it is empty.
-type queue struct {
-	ring []any
-	head int
-	n    int
+func (m *mailbox) wakeWaiting() {
+	if m.roomy != nil {
+		m.roomy.Broadcast()
+	}
 }
 
-func (q *queue) len() int { return q.n }
+// queue is a ring that has no array until it is used.
+type queue struct {
+	ring    []any
+	head, n int
+}
 
-func (q *queue) push(m any) {
+func (q *queue) push(message any) {
 	if q.n == len(q.ring) {
-		ring := make([]any, max(4, 2*len(q.ring)))
+		ring := make([]any, max(keptSlots, 2*q.n))
 		k := copy(ring, q.ring[q.head:])
 		copy(ring[k:], q.ring[:q.head])
 		q.ring, q.head = ring, 0
 	}
-	q.ring[(q.head+q.n)%len(q.ring)] = m
+	q.ring[(q.head+q.n)%len(q.ring)] = message
 	q.n++
 }
 
 func (q *queue) pop() any {
-	m := q.ring[q.head]
-	q.ring[q.head] = nil
+	message := q.ring[q.head]
+	q.ring[q.head] = nil // it may be large, and the ring may idle for days
 	q.head = (q.head + 1) % len(q.ring)
 	q.n--
-	if q.n == 0 && len(q.ring) > 64 {
-		q.ring, q.head = nil, 0
+	return message
+}
+
+// shrink lets the array of a busy hour go, once the queue is empty.
+func (q *queue) shrink() {
+	if q.n == 0 && len(q.ring) > keptSlots {
+		*q = queue{}
 	}
-	return m
 }

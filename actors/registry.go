@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -12,88 +10,107 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// registry is the actor around the slot machine. The order of its mailbox is the order of claims; it stamps the time, lets the
-// machine decide, and carries the effects out. It decides nothing itself, and waits for nothing.
+// registry is the actor around the slot machine. The order of its mailbox is the order of claims: it stamps the time, steps, and
+// carries out what the machine decided. It decides nothing itself, waits for nothing, and is never restarted: a new one
+// would know no slot.
 type registry struct {
 	machine *slots.Machine
 	journal *Journal
 	timers  timers
-	log     *slog.Logger
-	holders atomic.Int64  // how many slots are held; read from any goroutine
-	closed  chan struct{} // closed when ShutDown has been handled
+	holders *atomic.Int64 // how many slots are held; read by anybody
 
-	before func(messages.ToRegistry) // of tests: may panic
+	tell   func(messages.Address, messages.ToBinary)
+	scribe *scribe
+	fault  func(messages.ToRegistry) // of tests: may panic
 }
 
-// Receive implements actor.Actor.
+// What only the relay itself says to the registry.
+type (
+	timersDue struct{}
+	// shutDown is a messages.ShutDown that somebody waits for. It is handled when the channel is closed.
+	shutDown struct{ handled chan<- struct{} }
+)
+
+// Receive handles one message.
 func (r *registry) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case messages.ToRegistry:
-		r.handle(ctx, m)
-	case due:
-		now := time.Now()
-		for say, ok := r.timers.next(now); ok; say, ok = r.timers.next(now) {
-			r.handle(ctx, say)
-		}
-		r.timers.fired()
+		r.handle(time.Now(), m)
+	case timersDue:
+		r.sayWhatIsDue(time.Now())
+	case shutDown:
+		r.handle(time.Now(), messages.ShutDown{})
+		close(m.handled)
 	case *actor.Stopping:
 		r.timers.stop()
 	}
 }
 
-// handle is one message. A panic in it costs this message and no other, and no slot: the machine is as it was. The registry is
-// never restarted, since it would come back empty.
-func (r *registry) handle(ctx actor.Context, m messages.ToRegistry) {
-	now := time.Now()
+// sayWhatIsDue handles the message of each timer whose time has come.
+func (r *registry) sayWhatIsDue(now time.Time) {
+	for say, ok := r.timers.due(now); ok; say, ok = r.timers.due(now) {
+		r.handle(now, say)
+	}
+	r.timers.rang(now)
+}
+
+func (r *registry) handle(now time.Time, m messages.ToRegistry) {
+	effects, ok := r.step(now, m)
+	if !ok {
+		r.fail(now, m)
+	}
+	for i := range effects {
+		r.carryOut(now, effects[i])
+	}
+}
+
+// step is the machine's, but a panic costs this message only: a slot is changed as the last thing that a turn does.
+func (r *registry) step(now time.Time, m messages.ToRegistry) (effects []slots.Effect, ok bool) {
 	defer func() {
-		if p := recover(); p != nil {
-			r.failed(ctx, now, m, p)
+		if !ok {
+			r.scribe.panicked("registry", recover())
 		}
 	}()
-	if r.before != nil {
-		r.before(m)
+	if r.fault != nil {
+		r.fault(m)
 	}
-	for _, e := range r.machine.Step(now, m) {
-		switch e := e.(type) {
-		case slots.Record:
-			r.record(e.Entry)
-		case slots.Tell:
-			ctx.Send(pid(e.To), e.Message)
-		case slots.Arm:
-			r.timers.arm(e.At, e.Say)
-		}
-	}
-	if _, ok := m.(messages.ShutDown); ok {
-		close(r.closed)
+	return r.machine.Step(now, m), true
+}
+
+// carryOut does one effect.
+func (r *registry) carryOut(now time.Time, effect slots.Effect) {
+	switch e := effect.(type) {
+	case slots.Tell:
+		r.tell(e.To, e.Message)
+	case slots.Arm:
+		r.timers.arm(e.At, e.Say, now)
+	case slots.Record:
+		r.record(e.Entry)
 	}
 }
 
-// failed answers for a message whose handling panicked, so that nobody waits for ever.
-func (r *registry) failed(ctx actor.Context, now time.Time, m messages.ToRegistry, p any) {
-	e := slots.Failure(now, m)
-	r.record(&e)
-	r.log.Error("registry_panic", "asked", e.Asked.String(), "server_id", string(e.Server), "error", fmt.Sprint(p))
-	switch m := m.(type) {
-	case messages.Claim:
-		ctx.Send(pid(m.From), messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonInternal})
-	case messages.Release:
-		ctx.Send(pid(m.From), messages.Settled{})
-	case messages.Withdraw:
-		ctx.Send(pid(m.From), messages.Settled{})
-	}
-}
-
-// record keeps a decision, counts it, and logs it.
+// record keeps a decision, and the count of holders that follows from it.
 func (r *registry) record(e *slots.Entry) {
-	r.journal.add(e)
 	switch e.Decided {
 	case slots.Granted:
 		r.holders.Add(1)
 	case slots.Released:
 		r.holders.Add(-1)
 	}
-	logDecision(r.log, e)
+	r.journal.append(e)
+	r.scribe.wake()
 }
 
-// pid is where mail to a goes.
-func pid(a messages.Address) *actor.PID { return actor.NewPID("nonhost", string(a)) }
+// fail is for a message whose handling panicked: nobody must wait for an answer that will not come.
+func (r *registry) fail(now time.Time, m messages.ToRegistry) {
+	e := slots.Failure(now, m)
+	r.record(&e)
+	switch m := m.(type) {
+	case messages.Claim:
+		r.tell(m.From, messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonInternal})
+	case messages.Release:
+		r.tell(m.From, messages.Settled{})
+	case messages.Withdraw:
+		r.tell(m.From, messages.Settled{})
+	}
+}

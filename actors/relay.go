@@ -1,9 +1,11 @@
 package actors
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	cmap "github.com/orcaman/concurrent-map"
@@ -12,131 +14,208 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// Config is what the actors of a relay are started with.
-type Config struct {
-	Slots   slots.Config
-	Journal int // how many decisions are kept, at least 1
-	Log     *slog.Logger
-
-	mailbox      func(limit int, full func(*actor.PID, any)) actor.MailboxProducer // of the simulator: who runs next; nil: inline
-	beforeBinary func(any)                                                         // of tests: sees each message of a binary's actor first, and may panic
-	beforeClaims func(messages.ToRegistry)                                         // of tests: the same for the registry
-}
-
-// The most messages that may wait for an actor. A connection's are bounded by flow control far below; the registry gets at most
-// four from a connection in all its life, so that no machine's descriptors fill it. A full mailbox is a fault, and is handled
-// as one.
+// Limits of a connection's mailbox. Its senders are its socket's reader, which waits for room, and the registry, which has a
+// handful of things to say; so a full one is a fault of the relay.
 const (
-	binaryMailbox   = 1 << 10
-	registryMailbox = 1 << 22
+	binaryQueue = 1024
+	binaryRoom  = 16
 )
 
-// Relay is the actors of one relay. Its methods may be called from any goroutine.
-type Relay struct {
-	log      *slog.Logger
-	system   *actor.ActorSystem
-	journal  *Journal
-	reg      *registry
-	registry *actor.PID
-	props    *actor.Props // of every binary
-	tokens   atomic.Uint64
-	before   func(any)
+// directoryBuckets replaces protoactor's 1,024 x 32 maps: 2.8 MiB empty, and at 10,000 actors most of them a map of one.
+const directoryBuckets = 4
 
-	connections sync.WaitGroup
+// Config is what the actors have to know.
+type Config struct {
+	Slots   slots.Config
+	Journal int          // how many decisions are kept; 0: DefaultJournal
+	Log     *slog.Logger // nil: nothing is logged
+
+	// For tests.
+	mailbox func(owner string, kind *mailboxKind) mailboxed // who makes the mailboxes
+	fault   func(messages.ToRegistry)                       // panics where the registry's handling might
 }
 
-// Start starts the registry.
+// Relay is the actors of one process.
+type Relay struct {
+	system    *actor.ActorSystem
+	born      time.Time
+	log       *slog.Logger
+	journal   *Journal
+	scribe    *scribe
+	scribePID *actor.PID
+	registry  *actor.PID
+	holders   atomic.Int64
+	lastToken atomic.Uint64
+	dropped   [envelopeKinds]atomic.Int64
+	binaries  *actor.Props // one for all: a Props a connection is 230 bytes
+
+	spawning sync.Mutex // guards next, for the microsecond of a spawn
+	next     *binary    // the actor that binaries' producer is to hand out
+
+	connections sync.WaitGroup // those whose actor has not ended
+}
+
+// mailboxed is what the relay needs of a mailbox.
+type mailboxed interface {
+	actor.Mailbox
+	awaitRoom()
+}
+
+// Inbox is where a connection's socket says what happened.
+type Inbox struct{ box mailboxed }
+
+// Tell hands m to the connection's actor, which may run at once, on this goroutine. Before a Received it waits until the actor
+// has caught up: so a peer that sends faster than its envelopes can be handled is read no faster. To an actor that has
+// ended it does nothing.
+func (in *Inbox) Tell(m messages.ToBinary) {
+	if _, data := m.(messages.Received); data {
+		in.box.awaitRoom()
+	}
+	in.box.PostUserMessage(m)
+}
+
+// Start starts a relay without connections.
 func Start(cfg Config) *Relay {
-	silent := slog.New(slog.DiscardHandler) // the library's own lines print messages, whole
-	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return silent }))
-	shrink(system)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if cfg.mailbox == nil {
-		cfg.mailbox = inline
+		cfg.mailbox = func(_ string, kind *mailboxKind) mailboxed { return newMailbox(kind) }
 	}
-	r := &Relay{log: cfg.Log, system: system, journal: newJournal(cfg.Journal), before: cfg.beforeBinary}
-	r.reg = &registry{
-		machine: slots.New(cfg.Slots), journal: r.journal, log: cfg.Log, closed: make(chan struct{}), before: cfg.beforeClaims,
-	}
-	r.registry = system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return r.reg },
-		actor.WithMailbox(cfg.mailbox(registryMailbox, r.registryFull)), actor.WithGuardian(stopIt)))
-	r.reg.timers.wake = func() { system.Root.Send(r.registry, due{}) }
-	r.props = actor.PropsFromProducer(func() actor.Actor { return &binary{relay: r} },
-		actor.WithMailbox(cfg.mailbox(binaryMailbox, r.binaryFull)), actor.WithGuardian(stopIt))
+	r := &Relay{system: newSystem(), born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
+	r.startScribe(cfg)
+	r.startRegistry(cfg)
+	r.prepareBinaries(cfg)
 	return r
 }
 
-// stopIt is the supervision of every actor here: one that panics ends, alone. The library's default restarts it, with its state
-// gone and its socket forgotten. The registry recovers by itself, message by message.
-var stopIt = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
-
-// shrink gives the library's table of actors 4 shards in place of 1,024: 2.7 MiB less for an empty relay.
-func shrink(system *actor.ActorSystem) {
-	table := system.ProcessRegistry.LocalPIDs
-	old := table.LocalPIDs
-	table.LocalPIDs = make([]cmap.ConcurrentMap, 4)
-	for i := range table.LocalPIDs {
-		table.LocalPIDs[i] = cmap.New()
+// newSystem is an actor system that is small and keeps quiet: left alone, protoactor logs the contents of messages.
+func newSystem() *actor.ActorSystem {
+	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(slog.DiscardHandler)
+	}))
+	large := system.ProcessRegistry.LocalPIDs
+	small := &actor.SliceMap{LocalPIDs: make([]cmap.ConcurrentMap, directoryBuckets)}
+	for i := range small.LocalPIDs {
+		small.LocalPIDs[i] = cmap.New()
 	}
-	for _, shard := range old {
-		for id, process := range shard.Items() {
-			table.GetBucket(id).Set(id, process)
+	for _, bucket := range large.LocalPIDs {
+		for id, process := range bucket.Items() {
+			small.GetBucket(id).Set(id, process)
 		}
 	}
+	system.ProcessRegistry.LocalPIDs = small
+	return system
 }
 
-// Binary makes the actor of a connection to /v1/server, which claims its slot at once: s may be closed before Binary returns.
-// What s has to say goes to the inbox.
-func (r *Relay) Binary(s Socket, who Binary) *Inbox {
+func (r *Relay) startScribe(cfg Config) {
+	r.scribe = &scribe{log: cfg.Log, journal: r.journal}
+	kind := &mailboxKind{inline: func(any) bool { return false }}
+	r.scribePID = r.spawn("scribe", actor.ResumeDirective, kind, cfg, func() actor.Actor { return r.scribe })
+	r.scribe.post = func(m any) { r.system.Root.Send(r.scribePID, m) }
+}
+
+func (r *Relay) startRegistry(cfg Config) {
+	reg := &registry{
+		machine: slots.New(cfg.Slots), journal: r.journal, holders: &r.holders,
+		tell: r.tell, scribe: r.scribe, fault: cfg.fault,
+	}
+	reg.timers.ring = func() { r.system.Root.Send(r.registry, timersDue{}) }
+	// No limit: a connection has a claim, an end and an answer to one probe in there, and no more.
+	r.registry = r.spawn("registry", actor.ResumeDirective, &mailboxKind{}, cfg, func() actor.Actor { return reg })
+}
+
+func (r *Relay) prepareBinaries(cfg Config) {
+	kind := &mailboxKind{
+		limit: binaryQueue, room: binaryRoom,
+		full:   r.system.Root.Stop,
+		inline: fromTheSocket,
+	}
+	r.binaries = r.props("binary", actor.StopDirective, func() actor.Actor { return r.next }, func() actor.Mailbox {
+		r.next.box = cfg.mailbox("binary", kind)
+		return r.next.box
+	})
+}
+
+// fromTheSocket: what a connection's own socket says may run on the socket's goroutine. What the registry says may not run on
+// whoever runs the registry: how long all claims take must not depend on what one connection does.
+func fromTheSocket(message any) bool {
+	switch message.(type) {
+	case messages.Granted, messages.Refused, messages.Probe, messages.Evicted, messages.Settled:
+		return false
+	}
+	return true
+}
+
+// spawn starts one of the relay's own actors.
+func (r *Relay) spawn(name string, onPanic actor.Directive, kind *mailboxKind, cfg Config, make func() actor.Actor) *actor.PID {
+	props := r.props(name, onPanic, make, func() actor.Mailbox { return cfg.mailbox(name, kind) })
+	pid, err := r.system.Root.SpawnNamed(props, name)
+	if err != nil {
+		panic(fmt.Sprintf("spawn %s: %v", name, err))
+	}
+	return pid
+}
+
+// props says how an actor fails. Unsaid, protoactor would restart it: a new one, without state, with the old one's mail.
+func (r *Relay) props(name string, onPanic actor.Directive, make func() actor.Actor, box actor.MailboxProducer) *actor.Props {
+	guardian := actor.NewOneForOneStrategy(0, 0, func(reason any) actor.Directive {
+		r.scribe.panicked(name, reason)
+		return onPanic
+	})
+	return actor.PropsFromProducer(make, actor.WithGuardian(guardian), actor.WithMailbox(box))
+}
+
+// Binary starts the actor of an accepted connection, which claims its slot at once; so the socket may be told to close before this
+// returns. Any goroutine may call it.
+func (r *Relay) Binary(socket Socket, who Binary) *Inbox {
+	b := &binary{
+		relay: r, socket: socket, server: who.Server, conn: who.Conn,
+		token: messages.ClaimToken(r.lastToken.Add(1)),
+	}
 	r.connections.Add(1)
-	p := r.system.Root.Spawn(r.props)
-	in := &Inbox{root: r.system.Root, pid: p}
-	r.system.Root.Send(p, open{s, who})
-	return in
+	r.spawning.Lock()
+	r.next = b
+	b.pid = r.system.Root.Spawn(r.binaries)
+	r.next = nil
+	r.spawning.Unlock()
+	b.box.PostUserMessage(begin{who})
+	return &Inbox{b.box}
 }
 
-// Inbox is where a socket's messages go.
-type Inbox struct {
-	root *actor.RootContext
-	pid  *actor.PID
+// tellRegistry hands m to the registry.
+func (r *Relay) tellRegistry(m messages.ToRegistry) { r.system.Root.Send(r.registry, m) }
+
+// tell hands m to the connection at to, if it is still there. It looks the address up each time: a PID that was used once keeps
+// the actor that it found in memory, and its socket with it.
+func (r *Relay) tell(to messages.Address, m messages.ToBinary) {
+	if process, ok := r.system.ProcessRegistry.GetLocal(string(to)); ok {
+		process.SendUserMessage(nil, m)
+	}
 }
 
-// Tell hands m to the actor, which may run on the caller's goroutine. To an actor that has ended it does nothing.
-func (i *Inbox) Tell(m messages.ToBinary) { i.root.Send(i.pid, m) }
-
-// ShutDown gives every slot back, and returns when that has been decided. Nothing is granted from here on. Call it once.
+// ShutDown gives every slot back, and returns when that has been decided. Nothing is granted from here on. The connections
+// remain: whoever accepted them ends them.
 func (r *Relay) ShutDown() {
-	r.system.Root.Send(r.registry, messages.ShutDown{})
-	<-r.reg.closed
+	handled := make(chan struct{})
+	r.system.Root.Send(r.registry, shutDown{handled})
+	<-handled
 }
 
-// Stop ends the registry, once the actor of every connection has ended. Call it last, and once.
+// Stop waits until the actor of every connection has ended, then ends the relay's own, and returns when the last log line is
+// written. Call it last, and once.
 func (r *Relay) Stop() {
 	r.connections.Wait()
-	_ = r.system.Root.StopFuture(r.registry).Wait()
-	r.system.Shutdown()
+	for _, pid := range []*actor.PID{r.registry, r.scribePID} {
+		_ = r.system.Root.PoisonFuture(pid).Wait() // an actor that waits for nothing has no reason to be late
+	}
 }
 
-// Holders is how many slots are held.
-func (r *Relay) Holders() int { return int(r.reg.holders.Load()) }
+// Holders is the number of slots that are held.
+func (r *Relay) Holders() int { return int(r.holders.Load()) }
 
 // Journal is what the registry decided.
 func (r *Relay) Journal() *Journal { return r.journal }
 
-// binaryFull ends the connection whose actor does not keep up. Stop overtakes what is queued.
-func (r *Relay) binaryFull(self *actor.PID, _ any) {
-	r.log.Error("connection_mailbox_full")
-	r.system.Root.Stop(self)
-}
-
-// registryFull answers for a message that the registry had no room for.
-func (r *Relay) registryFull(_ *actor.PID, m any) {
-	r.log.Error("registry_full")
-	switch m := m.(type) {
-	case messages.Claim:
-		r.system.Root.Send(pid(m.From), messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonInternal})
-	case messages.Release:
-		r.system.Root.Send(pid(m.From), messages.Settled{})
-	case messages.Withdraw:
-		r.system.Root.Send(pid(m.From), messages.Settled{})
-	}
-}
+// age is how long the relay has run.
+func (r *Relay) age() time.Duration { return time.Since(r.born) }

@@ -7,72 +7,81 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// timers are the messages that the registry has armed, the earliest first, under one runtime timer. They belong to the
-// registry; the runtime timer only wakes it, by a message.
+// timers is what the registry has to be told later: a heap, under one timer of the runtime's for the earliest of them. The runtime's
+// timer only says that something is due, by a message like any other; so what a timer says has its place in the
+// registry's order, and a slot costs no timer. All of it belongs to the registry.
 type timers struct {
-	armed armed
-	clock *time.Timer
-	at    time.Time // when clock will fire; zero: it will not
-	wake  func()    // posts due to the registry
+	heap  timerHeap
+	armed int64       // numbers those of one moment
+	alarm *time.Timer // nil before the first
+	set   time.Time   // when alarm rings; zero: it does not
+	ring  func()      // tells the registry, from a goroutine of the runtime's
 }
-
-// due tells the registry to look for what has become due. It is the registry's own.
-type due struct{}
-
-func (t *timers) arm(at time.Time, say messages.ToRegistry) {
-	heap.Push(&t.armed, timer{at, say})
-	t.set()
-}
-
-// next takes out the earliest message that is due at now.
-func (t *timers) next(now time.Time) (messages.ToRegistry, bool) {
-	if len(t.armed) == 0 || t.armed[0].at.After(now) {
-		return nil, false
-	}
-	return heap.Pop(&t.armed).(timer).say, true
-}
-
-// fired is called when due comes, after the last next.
-func (t *timers) fired() {
-	t.at = time.Time{}
-	t.set()
-}
-
-// set sees to it that the clock fires for the earliest.
-func (t *timers) set() {
-	if len(t.armed) == 0 || !t.at.IsZero() && !t.armed[0].at.Before(t.at) {
-		return // nothing to wait for, or the clock fires early enough
-	}
-	t.at = t.armed[0].at
-	if t.clock == nil {
-		t.clock = time.AfterFunc(time.Until(t.at), t.wake)
-		return
-	}
-	t.clock.Reset(time.Until(t.at))
-}
-
-func (t *timers) stop() {
-	t.armed = nil
-	if t.clock != nil {
-		t.clock.Stop()
-	}
-}
-
-// armed is a heap by time.
-type armed []timer
 
 type timer struct {
-	at  time.Time
-	say messages.ToRegistry
+	at     time.Time
+	number int64
+	say    messages.ToRegistry
 }
 
-func (a armed) Len() int           { return len(a) }
-func (a armed) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a armed) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *armed) Push(x any)        { *a = append(*a, x.(timer)) }
-func (a *armed) Pop() any {
-	last := (*a)[len(*a)-1]
-	(*a)[len(*a)-1] = timer{}
-	*a = (*a)[:len(*a)-1]
-	return last
+// arm has say said at that time or later. Of two for the same time, the one that was armed first is first.
+func (t *timers) arm(at time.Time, say messages.ToRegistry, now time.Time) {
+	t.armed++
+	heap.Push(&t.heap, timer{at: at, number: t.armed, say: say})
+	if t.set.IsZero() || at.Before(t.set) {
+		t.setAlarm(at, now)
+	}
+}
+
+// due takes the earliest of those whose time has come.
+func (t *timers) due(now time.Time) (messages.ToRegistry, bool) {
+	if len(t.heap) == 0 || t.heap[0].at.After(now) {
+		return nil, false
+	}
+	return heap.Pop(&t.heap).(timer).say, true
+}
+
+// rang is to be called when what was due has been taken.
+func (t *timers) rang(now time.Time) {
+	t.set = time.Time{}
+	if len(t.heap) > 0 {
+		t.setAlarm(t.heap[0].at, now)
+	}
+}
+
+func (t *timers) setAlarm(at, now time.Time) {
+	t.set = at
+	if t.alarm == nil {
+		t.alarm = time.AfterFunc(at.Sub(now), t.ring)
+		return
+	}
+	t.alarm.Reset(at.Sub(now))
+}
+
+// stop: nothing rings from here on, but for what is ringing right now.
+func (t *timers) stop() {
+	if t.alarm != nil {
+		t.alarm.Stop()
+	}
+	t.heap = nil
+}
+
+// timerHeap is container/heap's view of it.
+type timerHeap []timer
+
+func (h timerHeap) Len() int { return len(h) }
+func (h timerHeap) Less(i, j int) bool {
+	if h[i].at.Equal(h[j].at) {
+		return h[i].number < h[j].number
+	}
+	return h[i].at.Before(h[j].at)
+}
+func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
+func (h *timerHeap) Pop() any {
+	last := len(*h) - 1
+	popped := (*h)[last]
+	(*h)[last] = timer{} // its message
+	*h = (*h)[:last]
+	return popped
 }
