@@ -392,9 +392,8 @@ func TestCloseIsBehindWhatWasQueued(t *testing.T) {
 			t.Fatalf("behind the close frame: %q %v", b, err)
 		}
 		p.write(t, closing(4000, ""))
-		for p.set.count() > 0 { // the peer has closed too: it is gone without any linger
-			time.Sleep(time.Millisecond)
-		}
+		p.peer.Close()
+		p.set.waitEmpty(context.Background()) // long before the linger: the peer has closed too
 	})
 }
 

@@ -111,6 +111,15 @@ func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reaso
 		wait(ctx, time.Until(began.Add(spread*time.Duration(i)/time.Duration(len(all)))))
 		s.ended(code, reason)
 	}
+	set.waitEmpty(ctx)
+	for _, s := range set.all(all[:0]) {
+		s.Close(messages.CloseNone, "")
+		s.cut()
+	}
+}
+
+// waitEmpty returns when no connection is left, or ctx is done. One goroutine at a time may wait.
+func (set *sockets) waitEmpty(ctx context.Context) {
 	set.mu.Lock()
 	empty := make(chan struct{})
 	if len(set.live) == 0 {
@@ -122,10 +131,6 @@ func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reaso
 	select {
 	case <-empty:
 	case <-ctx.Done():
-	}
-	for _, s := range set.all(all[:0]) {
-		s.Close(messages.CloseNone, "")
-		s.cut()
 	}
 }
 
