@@ -18,6 +18,7 @@ var batches = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b
 // outbox is everything that is to be written to one connection, in order. Whoever appends to an idle outbox starts a goroutine
 // that writes what has gathered until nothing is left; nobody else ever waits for the network.
 type outbox struct {
+	rest    []byte // the end of a frame that has gone out in part: before anything else
 	control []byte // pings and pongs, which go ahead of queued data (RFC 6455 5.5)
 	batch   []byte // whole frames as they go on the wire, in order; a close frame is the last
 	writing bool   // somebody is writing: nobody else may
@@ -80,20 +81,21 @@ func (s *socket) take() (bufs [][]byte, last bool) {
 			batches.Put(&b)
 		}
 	}
-	if len(o.control) == 0 && len(o.batch) == 0 {
+	if len(o.rest)+len(o.control)+len(o.batch) == 0 {
+		// An expired deadline would keep sendNow from writing. Cleared while nobody else can write.
+		_ = s.conn.SetWriteDeadline(time.Time{})
 		o.writing = false
 		last = o.closing && !o.shut
 		o.shut = o.closing
 		return nil, last
 	}
-	if len(o.control) > 0 {
-		bufs = append(bufs, o.control)
+	for _, b := range [][]byte{o.rest, o.control, o.batch} {
+		if len(b) > 0 {
+			bufs = append(bufs, b)
+		}
 	}
-	if len(o.batch) > 0 {
-		bufs = append(bufs, o.batch)
-		s.spent = o.batch
-	}
-	o.control, o.batch = nil, nil
+	s.spent = o.batch
+	o.rest, o.control, o.batch = nil, nil, nil
 	if s.probe != nil && s.probe.sent.IsZero() {
 		s.probe.sent = time.Now()
 	}

@@ -189,10 +189,8 @@ func (s *socket) sendNow(b []byte) {
 		return true
 	})
 	s.mu.Lock()
-	if rest := b[max(n, 0):]; len(rest) > 0 {
-		s.out.control = append(append([]byte(nil), rest...), s.out.control...)
-	}
-	more := len(s.out.control)+len(s.out.batch) > 0 || s.out.closing
+	s.out.rest = append(s.out.rest, b[max(n, 0):]...)
+	more := len(s.out.rest)+len(s.out.control)+len(s.out.batch) > 0 || s.out.closing
 	s.out.writing = more
 	s.mu.Unlock()
 	if more {
