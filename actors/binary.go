@@ -37,7 +37,6 @@ const (
 type binary struct {
 	relay  *Relay
 	socket Socket
-	box    mailboxed
 	pid    *actor.PID
 	server messages.ServerID
 	conn   messages.ConnID
@@ -55,6 +54,9 @@ type begin struct{ Binary }
 
 // Receive handles one message.
 func (b *binary) Receive(ctx actor.Context) {
+	if tap := b.relay.cfg.tap; tap != nil {
+		tap(b.conn, ctx.Message())
+	}
 	switch m := ctx.Message().(type) {
 	case begin:
 		b.begin(m.Binary)

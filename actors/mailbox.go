@@ -33,6 +33,8 @@ type mailboxKind struct {
 	room int
 	// inline says whether a message that finds the actor idle may run on the sender's goroutine; nil: each may.
 	inline func(message any) bool
+	// later has the actor run elsewhere than on its sender's goroutine: nil starts a goroutine. The simulator picks who is next.
+	later func(*mailbox)
 }
 
 // mailbox is an actor's queue, and the decision of who runs the actor.
@@ -141,7 +143,13 @@ func (m *mailbox) mayRunHere(message any) bool {
 
 // handOver starts the goroutine that runs the actor until nothing is queued. Whoever must not run it any longer starts it; the
 // empty queue ends it; nobody waits for it: one waits for actors to end, not for their mailboxes.
-func (m *mailbox) handOver() { go m.run(nil, -1) }
+func (m *mailbox) handOver() {
+	if m.kind.later != nil {
+		m.kind.later(m)
+		return
+	}
+	go m.run(nil, -1)
+}
 
 // run handles message, if there is one, and then what is queued: until nothing is, or until budget messages are done and a
 // goroutine takes over. A budget below 0 is none.

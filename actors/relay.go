@@ -30,39 +30,39 @@ type Config struct {
 	Journal int          // how many decisions are kept; 0: DefaultJournal
 	Log     *slog.Logger // nil: nothing is logged
 
-	// For tests.
-	mailbox func(owner string, kind *mailboxKind) mailboxed // who makes the mailboxes
-	fault   func(messages.ToRegistry)                       // panics where the registry's handling might
+	// Of tests.
+	system *actor.ActorSystem               // a new one takes milliseconds
+	later  func(*mailbox)                   // picks who runs next; nothing runs inline then
+	tap    func(who messages.ConnID, m any) // sees each message before its actor does (the registry is ""); may panic
 }
 
 // Relay is the actors of one process.
 type Relay struct {
-	system    *actor.ActorSystem
-	born      time.Time
-	log       *slog.Logger
-	journal   *Journal
-	scribe    *scribe
-	scribePID *actor.PID
-	registry  *actor.PID
-	holders   atomic.Int64
+	cfg     Config
+	system  *actor.ActorSystem
+	born    time.Time
+	log     *slog.Logger
+	journal *Journal
+
+	registry    *registry
+	registryPID *actor.PID
+	scribe      *scribe
+	scribePID   *actor.PID
+
 	lastToken atomic.Uint64
 	dropped   [envelopeKinds]atomic.Int64
-	binaries  *actor.Props // one for all: a Props a connection is 230 bytes
 
-	spawning sync.Mutex // guards next, for the microsecond of a spawn
-	next     *binary    // the actor that binaries' producer is to hand out
+	binaryKind *mailboxKind
+	binaries   *actor.Props // one for all: a Props a connection is 230 bytes
+	spawning   sync.Mutex   // guards the two below, which binaries' producers hand out, for the microsecond of a spawn
+	next       *binary
+	nextBox    *mailbox
 
 	connections sync.WaitGroup // those whose actor has not ended
 }
 
-// mailboxed is what the relay needs of a mailbox.
-type mailboxed interface {
-	actor.Mailbox
-	awaitRoom()
-}
-
 // Inbox is where a connection's socket says what happened.
-type Inbox struct{ box mailboxed }
+type Inbox struct{ box *mailbox }
 
 // Tell hands m to the connection's actor, which may run at once, on this goroutine. Before a Received it waits until the actor
 // has caught up: so a peer that sends faster than its envelopes can be handled is read no faster. To an actor that has
@@ -79,13 +79,13 @@ func Start(cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.mailbox == nil {
-		cfg.mailbox = func(_ string, kind *mailboxKind) mailboxed { return newMailbox(kind) }
+	if cfg.system == nil {
+		cfg.system = newSystem()
 	}
-	r := &Relay{system: newSystem(), born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
-	r.startScribe(cfg)
-	r.startRegistry(cfg)
-	r.prepareBinaries(cfg)
+	r := &Relay{cfg: cfg, system: cfg.system, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
+	r.startScribe()
+	r.startRegistry()
+	r.prepareBinaries()
 	return r
 }
 
@@ -108,33 +108,44 @@ func newSystem() *actor.ActorSystem {
 	return system
 }
 
-func (r *Relay) startScribe(cfg Config) {
-	r.scribe = &scribe{log: cfg.Log, journal: r.journal}
-	kind := &mailboxKind{inline: func(any) bool { return false }}
-	r.scribePID = r.spawn("scribe", actor.ResumeDirective, kind, cfg, func() actor.Actor { return r.scribe })
+func (r *Relay) startScribe() {
+	r.scribe = &scribe{log: r.log, journal: r.journal}
 	r.scribe.post = func(m any) { r.system.Root.Send(r.scribePID, m) }
+	r.scribePID = r.spawn("scribe", mailboxKind{inline: func(any) bool { return false }}, r.scribe)
 }
 
-func (r *Relay) startRegistry(cfg Config) {
-	reg := &registry{
-		machine: slots.New(cfg.Slots), journal: r.journal, holders: &r.holders,
-		tell: r.tell, scribe: r.scribe, fault: cfg.fault,
+func (r *Relay) startRegistry() {
+	r.registry = &registry{
+		machine: slots.New(r.cfg.Slots), journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap,
 	}
-	reg.timers.ring = func() { r.system.Root.Send(r.registry, timersDue{}) }
-	// No limit: a connection has a claim, an end and an answer to one probe in there, and no more.
-	r.registry = r.spawn("registry", actor.ResumeDirective, &mailboxKind{}, cfg, func() actor.Actor { return reg })
+	r.registry.timers.ring = func() { r.system.Root.Send(r.registryPID, timersDue{}) }
+	// No limit: a connection has a claim, an end and the answer to a probe in there, and no more.
+	r.registryPID = r.spawn("registry", mailboxKind{}, r.registry)
 }
 
-func (r *Relay) prepareBinaries(cfg Config) {
-	kind := &mailboxKind{
-		limit: binaryQueue, room: binaryRoom,
-		full:   r.system.Root.Stop,
-		inline: fromTheSocket,
+// spawn starts one of the relay's own actors. One that fails goes on as it is.
+func (r *Relay) spawn(name string, kind mailboxKind, a actor.Actor) *actor.PID {
+	box := newMailbox(r.kindOf(kind))
+	props := r.props(name, actor.ResumeDirective, func() actor.Actor { return a }, func() actor.Mailbox { return box })
+	pid, err := r.system.Root.SpawnNamed(props, name)
+	if err != nil {
+		panic(fmt.Sprintf("spawn %s: %v", name, err))
 	}
-	r.binaries = r.props("binary", actor.StopDirective, func() actor.Actor { return r.next }, func() actor.Mailbox {
-		r.next.box = cfg.mailbox("binary", kind)
-		return r.next.box
-	})
+	return pid
+}
+
+func (r *Relay) prepareBinaries() {
+	r.binaryKind = r.kindOf(mailboxKind{limit: binaryQueue, full: r.system.Root.Stop, room: binaryRoom, inline: fromTheSocket})
+	r.binaries = r.props("binary", actor.StopDirective,
+		func() actor.Actor { return r.next }, func() actor.Mailbox { return r.nextBox })
+}
+
+// kindOf lets a test pick who runs next.
+func (r *Relay) kindOf(kind mailboxKind) *mailboxKind {
+	if r.cfg.later != nil {
+		kind.later, kind.inline = r.cfg.later, func(any) bool { return false }
+	}
+	return &kind
 }
 
 // fromTheSocket: what a connection's own socket says may run on the socket's goroutine. What the registry says may not run on
@@ -147,23 +158,13 @@ func fromTheSocket(message any) bool {
 	return true
 }
 
-// spawn starts one of the relay's own actors.
-func (r *Relay) spawn(name string, onPanic actor.Directive, kind *mailboxKind, cfg Config, make func() actor.Actor) *actor.PID {
-	props := r.props(name, onPanic, make, func() actor.Mailbox { return cfg.mailbox(name, kind) })
-	pid, err := r.system.Root.SpawnNamed(props, name)
-	if err != nil {
-		panic(fmt.Sprintf("spawn %s: %v", name, err))
-	}
-	return pid
-}
-
-// props says how an actor fails. Unsaid, protoactor would restart it: a new one, without state, with the old one's mail.
-func (r *Relay) props(name string, onPanic actor.Directive, make func() actor.Actor, box actor.MailboxProducer) *actor.Props {
+// props says how actors fail. Unsaid, protoactor would restart a failed one: a new actor, without state, with the old one's mail.
+func (r *Relay) props(name string, onPanic actor.Directive, produce actor.Producer, box actor.MailboxProducer) *actor.Props {
 	guardian := actor.NewOneForOneStrategy(0, 0, func(reason any) actor.Directive {
 		r.scribe.panicked(name, reason)
 		return onPanic
 	})
-	return actor.PropsFromProducer(make, actor.WithGuardian(guardian), actor.WithMailbox(box))
+	return actor.PropsFromProducer(produce, actor.WithGuardian(guardian), actor.WithMailbox(box))
 }
 
 // Binary starts the actor of an accepted connection, which claims its slot at once; so the socket may be told to close before this
@@ -173,18 +174,19 @@ func (r *Relay) Binary(socket Socket, who Binary) *Inbox {
 		relay: r, socket: socket, server: who.Server, conn: who.Conn,
 		token: messages.ClaimToken(r.lastToken.Add(1)),
 	}
+	box := newMailbox(r.binaryKind)
 	r.connections.Add(1)
 	r.spawning.Lock()
-	r.next = b
+	r.next, r.nextBox = b, box
 	b.pid = r.system.Root.Spawn(r.binaries)
-	r.next = nil
+	r.next, r.nextBox = nil, nil
 	r.spawning.Unlock()
-	b.box.PostUserMessage(begin{who})
-	return &Inbox{b.box}
+	box.PostUserMessage(begin{who}) // not before it knows its address
+	return &Inbox{box}
 }
 
 // tellRegistry hands m to the registry.
-func (r *Relay) tellRegistry(m messages.ToRegistry) { r.system.Root.Send(r.registry, m) }
+func (r *Relay) tellRegistry(m messages.ToRegistry) { r.system.Root.Send(r.registryPID, m) }
 
 // tell hands m to the connection at to, if it is still there. It looks the address up each time: a PID that was used once keeps
 // the actor that it found in memory, and its socket with it.
@@ -198,7 +200,7 @@ func (r *Relay) tell(to messages.Address, m messages.ToBinary) {
 // remain: whoever accepted them ends them.
 func (r *Relay) ShutDown() {
 	handled := make(chan struct{})
-	r.system.Root.Send(r.registry, shutDown{handled})
+	r.system.Root.Send(r.registryPID, shutDown{handled})
 	<-handled
 }
 
@@ -206,13 +208,13 @@ func (r *Relay) ShutDown() {
 // written. Call it last, and once.
 func (r *Relay) Stop() {
 	r.connections.Wait()
-	for _, pid := range []*actor.PID{r.registry, r.scribePID} {
+	for _, pid := range []*actor.PID{r.registryPID, r.scribePID} {
 		_ = r.system.Root.PoisonFuture(pid).Wait() // an actor that waits for nothing has no reason to be late
 	}
 }
 
 // Holders is the number of slots that are held.
-func (r *Relay) Holders() int { return int(r.holders.Load()) }
+func (r *Relay) Holders() int { return int(r.registry.holders.Load()) }
 
 // Journal is what the registry decided.
 func (r *Relay) Journal() *Journal { return r.journal }
