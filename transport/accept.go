@@ -23,10 +23,7 @@ func (set *sockets) accept(w http.ResponseWriter, r *http.Request) (*socket, err
 	s.heard.Store(set.now())
 	if set.poll != nil {
 		if sc, ok := h.conn.(syscall.Conn); ok {
-			if s.raw, err = sc.SyscallConn(); err == nil {
-				err = set.poll.add(s)
-			}
-			if err != nil {
+			if s.raw, err = sc.SyscallConn(); err != nil {
 				_ = h.conn.Close()
 				return nil, err
 			}

@@ -45,26 +45,28 @@ func newPoller(set *sockets) (*poller, error) {
 
 func (p *poller) stop() { _ = p.file.Close() }
 
-// add gives s to the poller, awake. The poller holds it from here on: a sleeping connection that nobody else knew would be
-// closed by its finalizer.
-func (p *poller) add(s *socket) error {
+// arm lets the poller read s, which looks again whether something has come. Nothing of s may be touched after it. The first
+// time it makes s known: the poller holds it from here on, since a sleeping connection that nobody knew would be closed by its
+// finalizer. Where the system has no room for one more, the connection ends.
+func (p *poller) arm(s *socket) {
+	if s.generation != 0 {
+		p.modify(s, asleepEvents)
+		return
+	}
 	var err error
-	if e := s.raw.Control(func(fd uintptr) {
+	_ = s.raw.Control(func(fd uintptr) {
 		p.mu.Lock()
 		p.generation++
 		s.fd, s.generation = int32(fd), p.generation
 		p.table[s.fd] = s
 		p.mu.Unlock()
-		ev := unix.EpollEvent{Events: awakeEvents, Fd: s.fd, Pad: int32(s.generation)}
+		ev := unix.EpollEvent{Events: asleepEvents, Fd: s.fd, Pad: int32(s.generation)}
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(fd), &ev)
-	}); e != nil {
-		return e
+	})
+	if err != nil {
+		p.set.goroutine(s.unwritable)
 	}
-	return os.NewSyscallError("epoll_ctl", err)
 }
-
-// arm lets the poller read s, which looks again whether something has come. Nothing of s may be touched after it.
-func (p *poller) arm(s *socket) { p.modify(s, asleepEvents) }
 
 // modify runs inside Control, which keeps the descriptor from being reused under it. On a connection that was closed
 // meanwhile it does nothing.

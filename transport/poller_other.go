@@ -9,7 +9,6 @@ type poller struct{}
 
 func newPoller(*sockets) (*poller, error) { return nil, errors.ErrUnsupported }
 
-func (*poller) add(*socket) error { return nil }
-func (*poller) arm(*socket)       {}
-func (*poller) remove(*socket)    {}
-func (*poller) stop()             {}
+func (*poller) arm(*socket)    {}
+func (*poller) remove(*socket) {}
+func (*poller) stop()          {}
