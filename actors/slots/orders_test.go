@@ -15,43 +15,58 @@ import (
 // refusals, answers to probes, silence, timers at their time or later, and a shutdown at any point. Walks that have come to the same state
 // go on as one, so an order is counted, but its common end walked once.
 func TestEveryOrder(t *testing.T) {
-	seen := map[string]uint64{}
-	var walk func(w *world, depth int) uint64
-	walk = func(w *world, depth int) uint64 {
-		k := w.key()
-		if n, ok := seen[k]; ok {
-			return n
-		}
-		acts := w.acts()
-		if len(acts) == 0 || w.down && len(acts) == len(w.armed) {
-			if broken := w.stuck(); broken != "" {
-				fail(t, w, broken)
-			}
-		}
-		var orders uint64
-		for _, a := range acts {
-			next := w.clone()
-			if broken := next.do(a); broken != "" {
-				fail(t, next, broken)
-			}
-			orders += walk(next, depth+1)
-		}
-		orders = max(orders, 1)
-		seen[k] = orders
-		return orders
-	}
 	for _, grace := range []time.Duration{0, 30 * time.Second} {
 		cfg := storyTimes
 		cfg.Grace = grace
-		w := newWorld(3, 1, cfg)
-		w.story = []string{}
-		clear(seen)
-		orders := walk(w, 0)
-		t.Logf("grace %s: %d orders of messages, through %d states", grace, orders, len(seen))
+		e := everyOrder{t: t, cfg: cfg, seen: map[string]uint64{}}
+		orders := e.walk(newWorld(3, 1, cfg))
+		t.Logf("grace %s: %d orders of messages, through %d states", grace, orders, len(e.seen))
 		if orders < 1_000_000 {
 			t.Fatalf("only %d orders were tried: the world has become too small to prove anything", orders)
 		}
 	}
+}
+
+type everyOrder struct {
+	t    *testing.T
+	cfg  Config
+	seen map[string]uint64 // how many orders lead on from a state
+	path []act             // what led to where the walk is
+}
+
+func (e *everyOrder) walk(w *world) (orders uint64) {
+	key := w.key()
+	if n, ok := e.seen[key]; ok {
+		return n
+	}
+	acts := w.acts()
+	if len(acts) == 0 || w.down && len(acts) == len(w.armed) {
+		if broken := w.stuck(); broken != "" {
+			e.fail(broken)
+		}
+	}
+	for _, a := range acts {
+		e.path = append(e.path, a)
+		next := w.clone()
+		if broken := next.do(a); broken != "" {
+			e.fail(broken)
+		}
+		orders += e.walk(next)
+		e.path = e.path[:len(e.path)-1]
+	}
+	orders = max(orders, 1)
+	e.seen[key] = orders
+	return orders
+}
+
+// fail walks the path again, to tell it as a story.
+func (e *everyOrder) fail(broken string) {
+	w := newWorld(3, 1, e.cfg)
+	w.story = []string{}
+	for _, a := range e.path {
+		w.do(a)
+	}
+	fail(e.t, w, broken)
 }
 
 func fail(t interface{ Fatalf(string, ...any) }, w *world, broken string) {

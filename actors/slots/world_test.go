@@ -3,6 +3,7 @@ package slots
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -364,38 +365,67 @@ func (w *world) tellStory(format string, args ...any) {
 // key names the state of the world, so that two walks that have come to the same are known to. Time counts only as far as the
 // rules look at it: whether the probe interval is over.
 func (w *world) key() string {
-	var b strings.Builder
+	b := make([]byte, 0, 512)
+	n := func(ns ...int64) {
+		for _, n := range ns {
+			b = strconv.AppendInt(b, n, 36)
+			b = append(b, '.')
+		}
+	}
+	yes := func(bs ...bool) {
+		for _, y := range bs {
+			b = strconv.AppendBool(b, y)[:len(b)+1]
+		}
+	}
 	for i := range w.who {
 		p := &w.who[i]
-		fmt.Fprintf(&b, "%d/%d/%t%t%t/%t%d/", p.life, p.epoch, p.waits, p.young, p.proven, p.ping.out, p.ping.number)
+		n(int64(p.life), int64(p.epoch), int64(p.ping.number))
+		yes(p.waits, p.young, p.proven, p.ping.out)
 		for _, m := range p.inbox {
 			switch m := m.(type) {
 			case messages.Granted:
-				fmt.Fprintf(&b, "G%d", m.Epoch)
+				b = append(b, 'G')
+				n(int64(m.Epoch))
 			case messages.Probe:
-				fmt.Fprintf(&b, "P%d.%d", m.Epoch, m.Probe)
+				b = append(b, 'P')
+				n(int64(m.Epoch), int64(m.Probe))
 			case messages.Refused:
-				b.WriteByte('R')
+				b = append(b, 'R')
 			case messages.Evicted:
-				b.WriteByte('E')
+				b = append(b, 'E')
 			case messages.Settled:
-				b.WriteByte('S')
+				b = append(b, 'S')
 			}
 		}
 	}
-	var armed []string
-	for _, a := range w.armed {
-		armed = append(armed, fmt.Sprintf("%T%v", a.Say, a.Say))
-	}
-	slices.Sort(armed)
-	fmt.Fprintf(&b, "|%v|%v%v%t%d|", armed, w.asked, w.bell, w.down, w.epoch)
-	for i := range w.bell {
-		s, ok := w.m.slots[server(i)]
-		fmt.Fprintf(&b, "%t%d%s%s;%d%t%t%t", ok, s.epoch, s.holder.from, s.holder.conn, s.probe.number, s.probe.out, s.probe.due,
-			s.probe.number > 0 && w.now.Before(s.probe.at.Add(w.m.cfg.ProbeInterval)))
-		for _, c := range s.waiting {
-			fmt.Fprintf(&b, ",%s%d", c.from, c.needs)
+	b = append(b, '|')
+	armed := make([]string, len(w.armed))
+	for i, a := range w.armed {
+		switch m := a.Say.(type) {
+		case messages.ProbeExpired:
+			armed[i] = "e" + string(m.Server) + strconv.FormatInt(int64(m.Epoch)<<32|int64(m.Probe), 36)
+		case messages.ProbeDue:
+			armed[i] = "d" + string(m.Server) + strconv.FormatInt(int64(m.Probe), 36)
+		case messages.GraceExpired:
+			armed[i] = "g" + string(m.Server) + strconv.FormatInt(int64(m.Epoch), 36)
 		}
 	}
-	return b.String()
+	slices.Sort(armed)
+	for _, a := range armed {
+		b = append(append(b, a...), ',')
+	}
+	yes(w.down)
+	n(int64(w.epoch))
+	for i, q := range w.asked {
+		n(int64(q.epoch), int64(q.number), int64(q.to), int64(w.bell[i]))
+		yes(q.out)
+		s, known := w.m.slots[server(i)]
+		n(int64(s.epoch), int64(s.holder.token), int64(s.probe.number))
+		yes(known, s.held(), s.probe.out, s.probe.due, s.probe.number > 0 && w.now.Before(s.probe.at.Add(w.m.cfg.ProbeInterval)))
+		b = append(b, s.holder.conn...)
+		for _, c := range s.waiting {
+			n(int64(c.token), int64(c.needs))
+		}
+	}
+	return string(b)
 }
