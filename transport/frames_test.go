@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -564,7 +565,7 @@ func sizeName(n int) string {
 	return map[int]string{1 << 10: "1KiB", 16 << 10: "16KiB"}[n]
 }
 
-func dialRaw(b *testing.B, addr string) net.Conn {
+func dialRaw(b testing.TB, addr string) net.Conn {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
@@ -574,4 +575,41 @@ func dialRaw(b *testing.B, addr string) net.Conn {
 		b.Fatal(err)
 	}
 	return c
+}
+
+// TestLoserHoldsNoGoroutine: a connection that was closed, and whose peer makes no move, costs a timer until it is cut.
+func TestLoserHoldsNoGoroutine(t *testing.T) {
+	set := testSockets(t, socketConfig{})
+	before := runtime.NumGoroutine()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := set.accept(w, r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.Close(messages.CloseClaimed, messages.ReasonClaimed) // refused before it has started
+		s.start(recorder{s, nil})
+	}))
+	var losers []net.Conn
+	for range 200 {
+		c := dialRaw(t, srv.Listener.Addr().String())
+		if op, payload, err := readFrame(c); err != nil || op != opClose || binary.BigEndian.Uint16(payload) != 4409 {
+			t.Fatal(op, payload, err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatal(err)
+		}
+		losers = append(losers, c)
+	}
+	srv.Close()
+	for runtime.NumGoroutine() > before+5 { // net/http's own end in their time
+		runtime.Gosched()
+	}
+	if n := set.count(); n != len(losers) {
+		t.Fatalf("%d connections are left of %d: this proves nothing", n, len(losers))
+	}
+	for _, c := range losers {
+		c.Close()
+	}
+	set.waitEmpty(context.Background())
 }
