@@ -106,7 +106,11 @@ func (r *registry) record(e *slots.Entry) {
 	r.scribe.wake()
 }
 
-// fail is for a message whose handling panicked: nobody must wait for an answer that will not come.
+// retryAfter is how long after a panic a message that nobody else would repeat is handled once more.
+const retryAfter = time.Second
+
+// fail is for a message whose handling panicked: nobody must wait for what will not come. A lost ProbeExpired, for one, would
+// leave a line of claims waiting for ever.
 func (r *registry) fail(now time.Time, m messages.ToRegistry) {
 	e := slots.Failure(now, m)
 	r.record(&e)
@@ -117,5 +121,8 @@ func (r *registry) fail(now time.Time, m messages.ToRegistry) {
 		r.tell(m.From, messages.Settled{})
 	case messages.Withdraw:
 		r.tell(m.From, messages.Settled{})
+	case messages.ProbeExpired, messages.ProbeDue, messages.GraceExpired, messages.ShutDown:
+		r.timers.arm(now.Add(retryAfter), m, now)
+	case messages.ProbeAnswered: // the probe expires
 	}
 }

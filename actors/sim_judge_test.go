@@ -1,0 +1,341 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// judge has a model of its own, and asks the machine nothing. It believes the sockets' records and the order in which messages
+// reached the actors, and holds the journal, and what is done to the sockets, against both.
+type judge struct {
+	world   *world
+	verdict string // the first rule that was broken, and how
+
+	seq     int64 // of the journal's last entry that was read
+	epoch   messages.Epoch
+	shut    bool // the registry has handled the shutdown
+	known   map[messages.ConnID]*known
+	at      map[messages.Address]*known
+	holders map[messages.ServerID]*known
+	left    map[messages.ServerID]time.Time // since when a slot is in grace
+
+	seen seen
+}
+
+// known is what the judge knows of a connection.
+type known struct {
+	peer     *peer
+	arrived  int            // the moment at which its claim reached the registry
+	decided  slots.Decided  // the last that the journal said of it
+	epoch    messages.Epoch // of its grant
+	left     bool           // its Release or Withdraw has reached the registry
+	givenUp  bool           // and was handled
+	proved   map[messages.ProbeNumber]bool
+	answered int  // how often it heard Granted, Refused or, instead of either, Evicted
+	ill      bool // a panic hit it: it may be closed unsettled, or lose a slot that it has proved
+}
+
+// seen counts what happened: a world in which nothing happens keeps every rule.
+type seen struct {
+	Granted, InGrace, FirstInLine, Refused, TookOver, Freed, Evicted, Withdrawn, WithdrawnGrants, LateReleases, LatePongs, LateTimers,
+	Failed, PanicsOfBinaries, PanicsOfSockets int
+}
+
+func newJudge(w *world) *judge {
+	return &judge{
+		world: w, known: map[messages.ConnID]*known{}, at: map[messages.Address]*known{},
+		holders: map[messages.ServerID]*known{}, left: map[messages.ServerID]time.Time{},
+	}
+}
+
+// must does not panic: it is called inside of actors too, and they would survive it.
+func (j *judge) must(ok bool, format string, args ...any) {
+	if !ok && j.verdict == "" {
+		j.verdict = fmt.Sprintf(format, args...)
+	}
+}
+
+func (j *judge) know(conn messages.ConnID) *known {
+	k := j.known[conn]
+	if k == nil {
+		k = &known{peer: j.world.peer(conn), proved: map[messages.ProbeNumber]bool{}}
+		j.known[conn] = k
+	}
+	return k
+}
+
+// registryHandles comes before the machine sees m.
+func (j *judge) registryHandles(m messages.ToRegistry, fails bool) {
+	switch m := m.(type) {
+	case messages.Claim:
+		k := j.know(m.Conn)
+		k.arrived, k.ill = j.world.moment, k.ill || fails
+		j.at[m.From] = k
+	case messages.Withdraw:
+		j.givesUp(m.From, fails)
+	case messages.Release:
+		if k := j.givesUp(m.From, fails); j.holders[m.Server] != k {
+			j.seen.LateReleases++
+		}
+	case messages.ProbeAnswered:
+		h := j.holders[m.Server]
+		if h == nil || h.epoch != m.Epoch {
+			j.seen.LatePongs++
+			return
+		}
+		h.proved[m.Probe], h.ill = !fails, h.ill || fails
+	case messages.ProbeExpired:
+		if h := j.holders[m.Server]; h == nil || h.epoch != m.Epoch || h.proved[m.Probe] {
+			j.seen.LateTimers++
+		}
+	case messages.ShutDown:
+		j.shut = true
+	}
+}
+
+func (j *judge) givesUp(from messages.Address, fails bool) *known {
+	k := j.at[from]
+	if k != nil { // else it panicked before it could claim
+		k.left, k.givenUp, k.ill = true, k.givenUp || !fails, k.ill || fails
+	}
+	return k
+}
+
+// binaryHandles comes before the connection's actor sees m.
+func (j *judge) binaryHandles(p *peer, m any, fails bool) {
+	k := j.know(p.who.Conn)
+	if fails {
+		j.seen.PanicsOfBinaries++
+		k.ill = true
+	}
+	switch m := m.(type) {
+	case messages.Granted:
+		k.answered++
+		j.must(k.epoch == m.Epoch, "%s hears of grant e%d, the journal gave it e%d", p.who.Conn, m.Epoch, k.epoch)
+	case messages.Refused:
+		k.answered++
+		j.must(k.decided == slots.Refused, "%s hears that it is refused, the journal says %s", p.who.Conn, k.decided)
+	case messages.Evicted:
+		if k.epoch == 0 {
+			k.answered++
+		}
+	}
+	j.must(k.answered <= 1, "%s is answered a second time", p.who.Conn)
+}
+
+// pings comes when a socket is told to ping.
+func (j *judge) pings(p *peer, probe messages.Probe) {
+	k := j.know(p.who.Conn)
+	j.must(k.epoch == probe.Epoch, "%s, granted e%d, is pinged for e%d", p.who.Conn, k.epoch, probe.Epoch)
+	j.must(len(p.closes) == 0, "%s is pinged after it was closed", p.who.Conn)
+}
+
+// closes comes when a socket is told to close.
+func (j *judge) closes(p *peer, code messages.CloseCode, reason string) {
+	k, who := j.know(p.who.Conn), p.who.Conn
+	if k.ill {
+		return // it may be closed twice, unsettled, and with 1011
+	}
+	j.must(len(p.closes) == 0, "%s is closed twice", who)
+	j.must(j.holders[p.who.Server] != k, "%s is closed while it holds %s: its next self would find the slot taken", who, p.who.Server)
+	j.must(k.decided != slots.Waiting || j.shut, "%s is closed while its claim waits", who)
+	switch {
+	case code == messages.CloseClaimed:
+		j.must(k.decided == slots.Refused && reason == messages.ReasonClaimed, "%s is closed with 4409, the journal says %s", who, k.decided)
+	case reason == messages.ReasonHeartbeatTimeout:
+		j.must(k.epoch != 0 && code == messages.CloseInternal, "%s, which held nothing, is closed with %d %s", who, code, reason)
+	case reason == messages.ReasonShuttingDown:
+		j.must(j.shut && code == messages.CloseGoingAway, "%s is closed with %d %s before the shutdown", who, code, reason)
+	default:
+		j.must(p.over && p.said == code, "%s is closed with %d %s, its socket said %d", who, code, reason, p.said)
+	}
+}
+
+func (j *judge) socketFails(p *peer) {
+	j.seen.PanicsOfSockets++
+	j.know(p.who.Conn).ill = true
+}
+
+// look reads what is new in the journal.
+func (j *judge) look() {
+	var chunk [copyChunk]slots.Entry
+	for n := j.world.relay.journal.read(j.seq, chunk[:]); n > 0; n = j.world.relay.journal.read(j.seq, chunk[:]) {
+		for i := range n {
+			e := &chunk[i]
+			j.must(e.Seq == j.seq+1, "the journal goes from %d to %d", j.seq, e.Seq)
+			j.seq = e.Seq
+			if j.world.told {
+				j.world.say("   %s", e.Line(j.world.begin))
+			}
+			j.read(e)
+		}
+	}
+}
+
+func (j *judge) read(e *slots.Entry) {
+	if e.Decided == slots.Failed {
+		j.seen.Failed++
+		return
+	}
+	k := j.know(e.Conn)
+	h := j.holders[e.Server]
+	left, inGrace := j.left[e.Server]
+	switch e.Decided {
+	case slots.Granted:
+		j.must(h == nil, "#%d: %s is granted while %v holds", e.Seq, e.Conn, h)
+		j.must(inGrace == (e.Why == slots.InGrace || e.Why == slots.FirstInLine), "#%d: %s, but grace is %v", e.Seq, e.Reason(), inGrace)
+		j.granted(k, e)
+	case slots.TookOver:
+		j.takenOver(h, e)
+		j.granted(k, e)
+	case slots.Waiting:
+		j.must(h != nil && h != k, "#%d: %s waits for nobody", e.Seq, e.Conn)
+	case slots.Refused:
+		j.must(k.decided == slots.Waiting && !k.givenUp, "#%d: %s, which does not wait, is refused", e.Seq, e.Conn)
+		j.proves(e, k, h)
+	case slots.Released:
+		j.must(h == k && (k.givenUp || j.shut), "#%d: %s has not given %s back", e.Seq, e.Conn, e.Server)
+		delete(j.holders, e.Server)
+		j.left[e.Server] = e.Time
+		if e.Asked == slots.AskedWithdraw {
+			j.seen.WithdrawnGrants++
+		}
+		if j.world.slots.Grace == 0 && !j.world.waits(e.Server) {
+			delete(j.left, e.Server)
+		}
+	case slots.Withdrawn:
+		j.must(k.decided == slots.Waiting && (k.givenUp || j.shut), "#%d: %s has not left", e.Seq, e.Conn)
+		j.seen.Withdrawn++
+	case slots.Freed:
+		j.must(inGrace && (j.shut || e.Time.Sub(left) >= j.world.slots.Grace), "#%d: freed after %v", e.Seq, e.Time.Sub(left))
+		delete(j.left, e.Server)
+		j.seen.Freed++
+		return // it is about a connection of long ago
+	case slots.Evicted:
+		j.must(j.shut, "#%d: %s is evicted before the shutdown", e.Seq, e.Conn)
+		j.seen.Evicted++
+	}
+	k.decided = e.Decided
+	j.count(e)
+}
+
+// waits is what the judge knows of a line: somebody's claim waits for the slot.
+func (w *world) waits(server messages.ServerID) bool {
+	for _, k := range w.judge.known {
+		if k.peer.who.Server == server && k.decided == slots.Waiting && !k.givenUp {
+			return true
+		}
+	}
+	return false
+}
+
+func (j *judge) granted(k *known, e *slots.Entry) {
+	j.must(!j.shut, "#%d: granted after the shutdown", e.Seq)
+	j.must(e.Epoch > j.epoch, "#%d: epoch %d after %d", e.Seq, e.Epoch, j.epoch)
+	j.must(k.arrived > 0 && k.epoch == 0 && !k.givenUp, "#%d: %s does not ask for a grant", e.Seq, e.Conn)
+	j.must(k.decided == 0 || k.decided == slots.Waiting, "#%d: %s is granted after it was %s", e.Seq, e.Conn, k.decided)
+	j.epoch, k.epoch = e.Epoch, e.Epoch
+	j.holders[e.Server] = k
+	delete(j.left, e.Server)
+}
+
+// takenOver: never from a holder that answers in time.
+func (j *judge) takenOver(h *known, e *slots.Entry) {
+	if h == nil {
+		j.must(false, "#%d: taken over from nobody", e.Seq)
+		return
+	}
+	j.must(!h.proved[e.Probe], "#%d: %s had proved that it lives", e.Seq, h.peer.who.Conn)
+	if j.world.lazy || h.ill {
+		return
+	}
+	for _, ping := range h.peer.pings {
+		if ping.probe.Probe == e.Probe {
+			j.must(ping.answered.IsZero() || !ping.answered.Before(e.Time), "#%d: %s had answered in time", e.Seq, h.peer.who.Conn)
+		}
+	}
+}
+
+// proves: a refusal needs a pong, of the holder, to a ping that left after the refused claim had come.
+func (j *judge) proves(e *slots.Entry, k, h *known) {
+	if h == nil || e.Proof.Conn != h.peer.who.Conn {
+		j.must(false, "#%d: the proof is %s's, who does not hold %s", e.Seq, e.Proof.Conn, e.Server)
+		return
+	}
+	for _, ping := range h.peer.pings {
+		if ping.probe.Probe == e.Proof.Probe && ping.probe.Epoch == h.epoch {
+			j.must(ping.moment > k.arrived, "#%d: %s was refused on proof of life older than its claim", e.Seq, e.Conn)
+			j.must(!ping.answered.IsZero() && ping.answered.Equal(e.Proof.Answered), "#%d: that pong never came", e.Seq)
+			j.must(ping.sent.Equal(e.Proof.Sent), "#%d: that ping left at another time", e.Seq)
+			return
+		}
+	}
+	j.must(false, "#%d: no such ping was ever sent", e.Seq)
+}
+
+func (j *judge) count(e *slots.Entry) {
+	switch {
+	case e.Decided == slots.Granted && e.Why == slots.InGrace:
+		j.seen.InGrace++
+	case e.Decided == slots.Granted && e.Why == slots.FirstInLine:
+		j.seen.FirstInLine++
+	case e.Decided == slots.Granted:
+		j.seen.Granted++
+	case e.Decided == slots.TookOver:
+		j.seen.TookOver++
+	case e.Decided == slots.Refused:
+		j.seen.Refused++
+	}
+}
+
+// atRest is asked when nothing has happened for so long that every probe, grace and wait is over.
+func (j *judge) atRest() {
+	relay, open := j.world.relay, 0
+	for _, p := range j.world.peers {
+		k := j.know(p.who.Conn)
+		holds := j.holders[p.who.Server] == k
+		if len(p.closes) == 0 {
+			open++
+			j.must(j.shut || holds, "%s is left without an answer", p.who.Conn)
+		} else {
+			j.must(!holds || k.left, "%s is closed and has not given %s back", p.who.Conn, p.who.Server)
+		}
+	}
+	j.must(relay.Holders() == len(j.holders), "%d holders are counted, there are %d", relay.Holders(), len(j.holders))
+	j.must(len(j.left) == 0 || j.shut, "a grace does not end")
+	actors := j.world.connectionActors()
+	j.must(actors == open, "%d actors live for %d open connections", actors, open)
+	if err := relay.registry.machine.Check(); err != nil {
+		j.must(false, "%v", err)
+	}
+}
+
+// atTheEnd is asked when the relay has shut down, and everything was closed.
+func (j *judge) atTheEnd() {
+	relay := j.world.relay
+	for _, p := range j.world.peers {
+		j.must(len(p.closes) > 0, "%s is never closed", p.who.Conn)
+	}
+	j.must(relay.Holders() == 0 && relay.registry.machine.Len() == 0, "%d holders after the end", relay.Holders())
+	j.must(j.world.connectionActors() == 0, "a connection's actor lives on")
+}
+
+// connectionActors is how many connections' actors there are, by the actor system's own count.
+func (w *world) connectionActors() int {
+	guardian := min(len(w.peers), 1) // comes with the first connection, and stays
+	return processes(w.relay.system) - w.processes - guardian
+}
+
+// processes is the actor system's own count of what it knows, actors among it.
+func processes(system *actor.ActorSystem) int {
+	n := 0
+	for _, bucket := range system.ProcessRegistry.LocalPIDs.LocalPIDs {
+		n += bucket.Count()
+	}
+	return n
+}
