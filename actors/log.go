@@ -15,7 +15,7 @@ import (
 // LogKeys is every key that a log line of the relay may have (docs/protocol.md 8). A test walks the code and holds it to this
 // list: what is not here cannot leak a frame, a token or a header.
 var LogKeys = []string{
-	"actor", "addr", "asked", "binary_version", "check", "conn_id", "count", "error", "listener", "remote", "server_id", "signal",
+	"actor", "addr", "binary_version", "conn_id", "count", "error", "listener", "remote", "server_id", "signal",
 	"stack", "version",
 }
 

@@ -1,0 +1,208 @@
+package actors
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pyrycode/pyrycode-relay/"
+
+// source calls visit with each function of the module's own code, tests left out, in the folders below the root that are given.
+func source(t *testing.T, folders []string, visit func(file *ast.File, path string)) *token.FileSet {
+	set := token.NewFileSet()
+	for _, folder := range folders {
+		err := filepath.WalkDir(filepath.Join("..", folder), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err == nil {
+				visit(file, filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator))))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return set
+}
+
+// mayWait lists the functions of the actors' rooms in which something stands that waits or may, and why that is none that holds
+// up an actor.
+var mayWait = map[string]string{
+	"actors/mailbox.go UserMessageCount":  "held for a read",
+	"actors/mailbox.go PostUserMessage":   "held to queue a message, never while an actor runs",
+	"actors/mailbox.go PostSystemMessage": "likewise",
+	"actors/mailbox.go next":              "likewise",
+	"actors/mailbox.go awaitRoom":         "a socket's reader waits here; no actor calls it",
+	"actors/mailbox.go handOver":          "the mailbox's one goroutine",
+	"actors/journal.go append":            "held to copy an entry",
+	"actors/journal.go read":              "held to copy a few entries",
+	"actors/relay.go Binary":              "held for a spawn; called by whoever accepts a connection",
+	"actors/relay.go ShutDown":            "called by the server, never by an actor",
+	"actors/relay.go Stop":                "likewise",
+}
+
+// TestNoReceiveWaits: an actor runs on its sender's goroutine, so one that waits stops its senders, and theirs.
+func TestNoReceiveWaits(t *testing.T) {
+	used := map[string]bool{}
+	var set *token.FileSet
+	var findings []func() string
+	set = source(t, []string{"actors", "messages"}, func(file *ast.File, path string) {
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			where := path + " " + f.Name.Name
+			ast.Inspect(f, func(n ast.Node) bool {
+				what := waits(n)
+				if what == "" {
+					return true
+				}
+				used[where] = true
+				if mayWait[where] == "" {
+					findings = append(findings, func() string {
+						return fmt.Sprintf("%s: %s in %s: no actor may wait; send a message, and have the answer sent back (or say in mayWait why nobody waits here)",
+							set.Position(n.Pos()), what, f.Name.Name)
+					})
+				}
+				return true
+			})
+		}
+	})
+	for _, finding := range findings {
+		t.Error(finding())
+	}
+	for where := range mayWait {
+		if !used[where] {
+			t.Errorf("%s: nothing there waits any more; take it off the list", where)
+		}
+	}
+}
+
+// waits names what may wait.
+func waits(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		return "a go statement"
+	case *ast.SendStmt:
+		return "a channel send"
+	case *ast.SelectStmt:
+		return "a select"
+	case *ast.UnaryExpr:
+		if n.Op == token.ARROW {
+			return "a channel receive"
+		}
+	case *ast.CallExpr:
+		if s, ok := n.Fun.(*ast.SelectorExpr); ok && slices.Contains([]string{"Lock", "RLock", "Wait", "Sleep", "Do", "RequestFuture", "Result"}, s.Sel.Name) {
+			return "a call of " + s.Sel.Name
+		}
+	}
+	return ""
+}
+
+// mayImport is the direction of imports: each room, and which other rooms it may see.
+var mayImport = map[string][]string{
+	"messages":           {},
+	"actors/slots":       {"messages"},
+	"actors":             {"actors/slots", "messages"},
+	"transport":          {"actors", "actors/slots", "messages"},
+	"transport/measure":  {"transport", "actors", "actors/slots", "messages"},
+	"cmd/pyrycode-relay": {"transport", "actors", "actors/slots", "messages"},
+	"cmd/claimstorm":     {"messages"},
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	source(t, []string{"messages", "actors", "transport", "cmd"}, func(file *ast.File, path string) {
+		room := filepath.ToSlash(filepath.Dir(path))
+		allowed, known := mayImport[room]
+		if !known {
+			t.Errorf("%s: a room that this test does not know; say in mayImport what it may see", path)
+		}
+		for _, spec := range file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if other, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(allowed, other) {
+				t.Errorf("%s imports %s; imports go cmd -> transport -> actors -> actors/slots -> messages", path, other)
+			}
+			if room == "actors/slots" && slices.Contains([]string{"sync", "math/rand", "math/rand/v2", "context", "log/slog", "os"}, imported) {
+				t.Errorf("%s imports %s; the machine has no clock, chance, lock or log", path, imported)
+			}
+		}
+	})
+}
+
+// TestLogKeysAreOnTheList walks every log call of the module. A key that is not a literal cannot be judged, and is an error too.
+func TestLogKeysAreOnTheList(t *testing.T) {
+	used := map[string]bool{}
+	source(t, []string{"messages", "actors", "transport", "cmd"}, func(file *ast.File, path string) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			for _, key := range logKeys(call) {
+				name, err := strconv.Unquote(literal(key))
+				if err != nil {
+					t.Errorf("%s: a log key that is not a literal string", path)
+					continue
+				}
+				used[name] = true
+				if !slices.Contains(LogKeys, name) {
+					t.Errorf("%s: log key %q is not in actors.LogKeys: is it sure to hold no frame, token or header?", path, name)
+				}
+			}
+			return true
+		})
+	})
+	for _, key := range LogKeys {
+		if !used[key] {
+			t.Errorf("log key %q is on the list, and nobody uses it", key)
+		}
+	}
+	if !slices.IsSorted(LogKeys) {
+		t.Error("LogKeys are not in order")
+	}
+}
+
+// logKeys are the arguments of call that are keys of a log line: in slog.String("key", ...) the first, in
+// log.Info("event", "key", value, ...) every second.
+func logKeys(call *ast.CallExpr) (keys []ast.Expr) {
+	s, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || len(call.Args) == 0 {
+		return nil
+	}
+	if room, ok := s.X.(*ast.Ident); ok && room.Name == "slog" {
+		if slices.Contains([]string{"String", "Int", "Int64", "Uint64", "Float64", "Bool", "Time", "Duration", "Any", "Group"}, s.Sel.Name) {
+			return call.Args[:1]
+		}
+		return nil
+	}
+	if !slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, s.Sel.Name) || literal(call.Args[0]) == "" {
+		return nil
+	}
+	for i := 1; i < len(call.Args); i++ {
+		if attr, ok := call.Args[i].(*ast.CallExpr); ok && len(logKeys(attr)) > 0 {
+			continue // slog.String and the like stand for a key and its value
+		}
+		keys = append(keys, call.Args[i])
+		i++
+	}
+	return keys
+}
+
+func literal(e ast.Expr) string {
+	if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING {
+		return l.Value
+	}
+	return ""
+}
