@@ -46,7 +46,7 @@ type binary struct {
 	last  messages.Ended // how to close; from the socket's Ended on
 	life  life
 
-	complained [envelopeKinds]time.Duration // when each complaint was last logged, in relay time
+	complained [envelopeKinds]time.Duration // when each complaint was last logged, by the relay's age; 0: never
 }
 
 // begin is the first message.

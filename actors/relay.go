@@ -89,11 +89,13 @@ func Start(cfg Config) *Relay {
 	return r
 }
 
-// newSystem is an actor system that is small and keeps quiet: left alone, protoactor logs the contents of messages.
+// newSystem is an actor system that is small and keeps quiet. Left alone, protoactor logs the contents of messages, and has a
+// goroutine wait for a second whenever mail comes for an actor that has ended.
 func newSystem() *actor.ActorSystem {
-	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(slog.DiscardHandler)
-	}))
+	silent := slog.New(slog.DiscardHandler)
+	system := actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return silent }),
+		actor.WithDeadLetterThrottleInterval(time.Nanosecond))
 	large := system.ProcessRegistry.LocalPIDs
 	small := &actor.SliceMap{LocalPIDs: make([]cmap.ConcurrentMap, directoryBuckets)}
 	for i := range small.LocalPIDs {
@@ -219,5 +221,5 @@ func (r *Relay) Holders() int { return int(r.registry.holders.Load()) }
 // Journal is what the registry decided.
 func (r *Relay) Journal() *Journal { return r.journal }
 
-// age is how long the relay has run.
-func (r *Relay) age() time.Duration { return time.Since(r.born) }
+// age is how long the relay has run, and never 0.
+func (r *Relay) age() time.Duration { return time.Since(r.born) + 1 }

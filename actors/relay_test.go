@@ -1,0 +1,369 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// line is a socket whose peer answers every ping, and that remembers how it was closed.
+type line struct {
+	inbox  *Inbox
+	pinged chan messages.Probe
+	closed chan string // "code reason", once
+}
+
+func newLine() *line {
+	return &line{pinged: make(chan messages.Probe, 16), closed: make(chan string, 16)}
+}
+
+func (l *line) Ping(p messages.Probe) { l.pinged <- p }
+
+func (l *line) Close(code messages.CloseCode, reason string) {
+	l.closed <- strings.TrimSpace(fmt.Sprintf("%d %s", code, reason))
+}
+
+func (l *line) claims(r *Relay, server messages.ServerID, conn messages.ConnID) *line {
+	l.inbox = r.Binary(l, Binary{Server: server, Conn: conn, Version: "1.2", Remote: "192.0.2.7"})
+	return l
+}
+
+// answers is the pong to the next ping.
+func (l *line) answers() {
+	p, now := <-l.pinged, time.Now()
+	l.inbox.Tell(messages.Ponged{Epoch: p.Epoch, Probe: p.Probe, Sent: now, Answered: now})
+}
+
+func (l *line) ends() { l.inbox.Tell(messages.Ended{Code: messages.CloseNormal}) }
+
+func (l *line) wantClosed(t *testing.T, want string) {
+	t.Helper()
+	if got := <-l.closed; got != want {
+		t.Errorf("closed with %q, want %q", got, want)
+	}
+}
+
+// story is the journal as "conn decided" words.
+func story(r *Relay) string {
+	var words []string
+	for _, e := range r.Journal().Select("", 0, DefaultJournal) {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("%s %s", e.Conn, e.Decided)))
+	}
+	return strings.Join(words, ", ")
+}
+
+func wantStory(t *testing.T, r *Relay, want string) {
+	t.Helper()
+	if got := story(r); got != want {
+		t.Errorf("the journal says\n %s\nwant\n %s", got, want)
+	}
+}
+
+// start is a relay that is stopped, with nothing left of it, when the test ends.
+func start(t *testing.T, cfg Config) *Relay {
+	if cfg.Slots == (slots.Config{}) {
+		cfg.Slots = simTimes
+	}
+	if cfg.system == nil {
+		cfg.system = newSystem()
+	}
+	r := Start(cfg)
+	before := processes(r.system)
+	t.Cleanup(func() {
+		r.Stop()
+		// The registry and the scribe have gone; the guardian of the connections came with the first of them, and stays.
+		if after := processes(r.system); after > before-1 {
+			t.Errorf("%d processes in the actor system, %d before the first connection", after, before)
+		}
+	})
+	return r
+}
+
+// panicsAt makes a tap that panics once, at the first message that is picked.
+func panicsAt(pick func(who messages.ConnID, m any) bool) func(messages.ConnID, any) {
+	var once sync.Once
+	return func(who messages.ConnID, m any) {
+		if pick(who, m) {
+			once.Do(func() { panic(injected("as told")) })
+		}
+	}
+}
+
+func TestPanicOfAConnectionEndsItAlone(t *testing.T) {
+	logged := &logs{}
+	r := start(t, Config{Log: slog.New(logged), tap: panicsAt(func(who messages.ConnID, m any) bool {
+		_, data := m.(messages.Received)
+		return who == "bad" && data
+	})})
+	good := newLine().claims(r, "alpha", "good")
+	bad := newLine().claims(r, "beta", "bad")
+	bad.inbox.Tell(messages.Received{Bytes: []byte("{}")})
+	bad.wantClosed(t, "1011 internal error")
+	after := newLine().claims(r, "beta", "after")
+	wantStory(t, r, "good granted, bad granted, bad released, after granted")
+	if r.Holders() != 2 {
+		t.Errorf("%d holders, want 2", r.Holders())
+	}
+	bad.inbox.Tell(messages.Ended{}) // its socket may not know yet
+	good.ends()
+	good.wantClosed(t, "1000")
+	after.ends()
+	after.wantClosed(t, "1000")
+	r.connections.Wait()
+	r.Stop()
+	if !strings.Contains(logged.String(), "actor_panicked actor=binary error=as told") {
+		t.Errorf("the panic is not in the log:\n%s", logged)
+	}
+}
+
+func TestPanicOfTheRegistryCostsOneMessage(t *testing.T) {
+	r := start(t, Config{tap: panicsAt(func(who messages.ConnID, m any) bool {
+		c, claim := m.(messages.Claim)
+		return claim && c.Conn == "bad"
+	})})
+	machine := r.registry.machine
+	good := newLine().claims(r, "alpha", "good")
+	bad := newLine().claims(r, "alpha", "bad")
+	bad.wantClosed(t, "1011 internal error")
+	rival := newLine().claims(r, "alpha", "rival")
+	good.answers()
+	rival.wantClosed(t, "4409 server-id already claimed")
+	wantStory(t, r, "good granted, bad failed, rival waiting, rival refused")
+	if r.registry.machine != machine {
+		t.Error("the registry was made anew")
+	}
+	good.ends()
+	good.wantClosed(t, "1000")
+}
+
+func TestPanicOnAReleaseLeavesNobodyWaiting(t *testing.T) {
+	r := start(t, Config{tap: panicsAt(func(_ messages.ConnID, m any) bool {
+		_, release := m.(messages.Release)
+		return release
+	})})
+	gone := newLine().claims(r, "alpha", "gone")
+	gone.ends()
+	gone.wantClosed(t, "1000") // although nothing was released
+	heir := newLine().claims(r, "alpha", "heir")
+	wantStory(t, r, "gone granted, failed, heir waiting") // for a probe of the one that is gone, which stays unanswered
+	heir.ends()
+	heir.wantClosed(t, "1000")
+}
+
+// TestRegistryOutlivesAPanicAnywhere: here in the actor itself, where no message of a connection's is lost.
+func TestRegistryOutlivesAPanicAnywhere(t *testing.T) {
+	r := start(t, Config{})
+	first := newLine().claims(r, "alpha", "first")
+	handled := make(chan struct{})
+	close(handled) // so that to close it panics
+	r.system.Root.Send(r.registryPID, shutDown{handled})
+	second := newLine().claims(r, "beta", "second")
+	second.wantClosed(t, "1001 relay shutting down")
+	wantStory(t, r, "first granted, first released, second evicted")
+	first.ends()
+	first.wantClosed(t, "1000")
+}
+
+func TestMailThatComesAfterTheEndChangesNothing(t *testing.T) {
+	r := start(t, Config{})
+	l := newLine().claims(r, "alpha", "c")
+	l.ends()
+	l.wantClosed(t, "1000")
+	r.connections.Wait()
+	before := story(r)
+	for _, m := range []messages.ToBinary{
+		messages.Granted{Epoch: 1}, messages.Refused{}, messages.Evicted{}, messages.Probe{Epoch: 1, Probe: 1}, messages.Settled{},
+		messages.Received{Bytes: []byte("{}")}, messages.Ponged{Epoch: 1, Probe: 1}, messages.Ended{},
+	} {
+		l.inbox.Tell(m)
+	}
+	newLine().claims(r, "beta", "later").ends() // what was told is handled
+	if after, _ := strings.CutPrefix(story(r), before); after != ", later granted, later released" {
+		t.Errorf("the journal goes on with %q", after)
+	}
+	if len(l.closed)+len(l.pinged) != 0 {
+		t.Error("the socket was told something")
+	}
+}
+
+func TestShutDownGivesEverySlotBackAndGrantsNothing(t *testing.T) {
+	r := start(t, Config{})
+	holder := newLine().claims(r, "alpha", "holder")
+	waits := newLine().claims(r, "alpha", "waits")
+	r.ShutDown()
+	late := newLine().claims(r, "alpha", "late")
+	late.wantClosed(t, "1001 relay shutting down")
+	wantStory(t, r, "holder granted, waits waiting, holder released, waits withdrawn, late evicted")
+	for _, l := range []*line{holder, waits} {
+		l.inbox.Tell(messages.Ended{Code: messages.CloseGoingAway, Reason: messages.ReasonShuttingDown})
+		l.wantClosed(t, "1001 relay shutting down")
+	}
+	if r.Holders() != 0 {
+		t.Errorf("%d holders", r.Holders())
+	}
+}
+
+func TestOverrunConnectionIsClosed(t *testing.T) {
+	r := start(t, Config{})
+	l := &stuck{line: newLine(), release: make(chan struct{})}
+	l.claims(r, "alpha", "c")
+	l.inbox.Tell(messages.Probe{Epoch: 1, Probe: 1}) // holds the actor in its socket's Ping
+	<-l.pinged
+	for range binaryQueue + 1 {
+		l.inbox.Tell(messages.Ponged{Epoch: 99})
+	}
+	close(l.release)
+	l.wantClosed(t, "1011 internal error")
+	wantStory(t, r, "c granted, c released")
+}
+
+// stuck is a socket that breaks its promise not to wait.
+type stuck struct {
+	*line
+	release chan struct{}
+}
+
+func (s *stuck) claims(r *Relay, server messages.ServerID, conn messages.ConnID) {
+	s.inbox = r.Binary(s, Binary{Server: server, Conn: conn})
+}
+
+func (s *stuck) Ping(p messages.Probe) {
+	s.pinged <- p
+	<-s.release
+}
+
+// logs is a slog.Handler that keeps lines, and looks at their keys.
+type logs struct {
+	mu    sync.Mutex
+	lines []string
+	hold  chan struct{} // if not nil: nothing is written before it is closed
+}
+
+func (l *logs) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logs) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logs) WithGroup(string) slog.Handler            { return l }
+
+func (l *logs) Handle(_ context.Context, r slog.Record) error {
+	if l.hold != nil {
+		<-l.hold
+	}
+	words := []string{r.Message}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "stack" {
+			words = append(words, a.String())
+		}
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, strings.Join(words, " "))
+	return nil
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+// inBubble runs test with a relay on a system made outside, and with time of its own.
+func inBubble(t *testing.T, cfg Config, test func(r *Relay)) {
+	cfg.system = newSystem()
+	synctest.Test(t, func(t *testing.T) {
+		if cfg.Slots == (slots.Config{}) {
+			cfg.Slots = simTimes
+		}
+		r := Start(cfg)
+		test(r)
+		r.Stop()
+	})
+}
+
+func TestDecisionsAreLogged(t *testing.T) {
+	logged := &logs{}
+	inBubble(t, Config{Log: slog.New(logged)}, func(r *Relay) {
+		dead := newLine().claims(r, "alpha", "dead")
+		heir := newLine().claims(r, "alpha", "heir")
+		dead.wantClosed(t, "1011 heartbeat timeout")
+		rival := newLine().claims(r, "alpha", "rival")
+		heir.answers()
+		rival.wantClosed(t, "4409 server-id already claimed")
+		heir.ends()
+		heir.wantClosed(t, "1000")
+	})
+	want := `server_claimed server_id=alpha binary_version=1.2 conn_id=dead remote=192.0.2.7
+server_id_takeover server_id=alpha conn_id=heir remote=192.0.2.7
+server_id_conflict server_id=alpha remote=192.0.2.7
+server_released server_id=alpha`
+	if got := logged.String(); got != want {
+		t.Errorf("logged\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
+	logged := &logs{}
+	inBubble(t, Config{Log: slog.New(logged)}, func(r *Relay) {
+		l := newLine().claims(r, "alpha", "c")
+		say := func() {
+			for range 100 {
+				l.inbox.Tell(messages.Received{Bytes: []byte(`{"conn_id":"x","frame":1}`)})
+				l.inbox.Tell(messages.Received{Bytes: []byte(`nonsense`)})
+				l.inbox.Tell(messages.Received{Bytes: []byte(`{"push_wake":{"platform":"fcm","token":"secret"}}`)})
+			}
+		}
+		say()
+		<-time.After(time.Second - 1)
+		say()
+		<-time.After(1)
+		say()
+		for kind, want := range map[envelopeKind]int64{unknownConn: 300, malformed: 300, pushWake: 300} {
+			if got := r.dropped[kind].Load(); got != want {
+				t.Errorf("%d counted of kind %d, want %d", got, kind, want)
+			}
+		}
+		l.ends()
+		l.wantClosed(t, "1000")
+	})
+	for event, want := range map[string]int{"unknown_conn_id server_id=alpha conn_id=c": 2, "malformed_envelope server_id=alpha conn_id=c": 2, "secret": 0} {
+		if got := strings.Count(logged.String(), event); got != want {
+			t.Errorf("%d lines with %q, want %d", got, event, want)
+		}
+	}
+}
+
+// TestSlowLogHoldsUpNobody: nobody reads what the relay writes, and claims are decided all the same.
+func TestSlowLogHoldsUpNobody(t *testing.T) {
+	logged := &logs{hold: make(chan struct{})}
+	r := start(t, Config{Log: slog.New(logged), Journal: 100})
+	for i := range 1000 {
+		l := newLine().claims(r, "alpha", messages.ConnID(fmt.Sprint("c", i)))
+		l.ends()
+		l.wantClosed(t, "1000")
+	}
+	close(logged.hold)
+	r.Stop()
+	written, skipped := 0, 0
+	for line := range strings.Lines(logged.String()) {
+		n := 0
+		if _, err := fmt.Sscanf(line, "journal_lines_skipped count=%d", &n); err == nil {
+			skipped += n
+		} else {
+			written++
+		}
+	}
+	if written+skipped != 2000 || skipped == 0 {
+		t.Errorf("%d lines written and %d skipped, of 2000", written, skipped)
+	}
+}
