@@ -24,6 +24,7 @@ var LogKeys = []string{
 // written is passed over, and counted in a line of its own.
 type scribe struct {
 	log     *slog.Logger // fixed at birth, as is all but logged
+	quiet   bool         // nobody wants the journal's lines
 	journal *Journal
 	post    func(any)
 
@@ -38,7 +39,7 @@ type (
 
 // wake has the new entries logged.
 func (s *scribe) wake() {
-	if !s.awake.Load() && !s.awake.Swap(true) {
+	if !s.quiet && !s.awake.Load() && !s.awake.Swap(true) {
 		s.post(wakeUp{})
 	}
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -111,7 +112,7 @@ func newSystem() *actor.ActorSystem {
 }
 
 func (r *Relay) startScribe() {
-	r.scribe = &scribe{log: r.log, journal: r.journal}
+	r.scribe = &scribe{log: r.log, quiet: !r.log.Enabled(context.Background(), slog.LevelInfo), journal: r.journal}
 	r.scribe.post = func(m any) { r.system.Root.Send(r.scribePID, m) }
 	r.scribePID = r.spawn("scribe", mailboxKind{inline: func(any) bool { return false }}, r.scribe)
 }
