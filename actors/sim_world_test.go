@@ -92,6 +92,9 @@ func (w *world) tap(who messages.ConnID, m any) {
 		if _, end := m.(messages.ShutDown); end {
 			fails = false
 		}
+		if slots.Text(m) != fmt.Sprintf("%T", m) { // what a timer says
+			w.say("   %s", slots.Text(m))
+		}
 		w.judge.registryHandles(m, fails)
 	case begin, messages.ToBinary:
 		w.judge.binaryHandles(w.peer(who), m, fails)
