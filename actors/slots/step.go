@@ -155,6 +155,7 @@ func (t *turn) probeNext() {
 	}
 	t.probe.number++
 	t.probe.at, t.probe.out = t.now, true
+	t.probe.due = false // a ProbeDue that is late is of an older probe: it will change nothing, so it must not be waited for
 	t.tell(t.holder.from, messages.Probe{Epoch: t.epoch, Probe: t.probe.number})
 	t.arm(t.now.Add(t.m.cfg.ProbeTimeout), messages.ProbeExpired{Server: t.id, Epoch: t.epoch, Probe: t.probe.number})
 }
