@@ -48,6 +48,7 @@ type ping struct {
 	number messages.ProbeNumber
 	to     int
 	out    bool
+	sent   time.Time
 }
 
 type life uint8
@@ -121,6 +122,11 @@ func (w *world) acts() (as []act) {
 	if !w.down {
 		as = append(as, act{"shutdown", none})
 	}
+	for i, q := range w.asked { // the interval ends, and its timer is late
+		if q.number > 0 && !w.down && w.now.Before(q.sent.Add(w.m.cfg.ProbeInterval)) {
+			as = append(as, act{"passes", i})
+		}
+	}
 	return as
 }
 
@@ -156,6 +162,10 @@ func (w *world) do(a act) (broken string) {
 			w.asked[w.silent].out = false // nobody was in line: it decided nothing
 		}
 		w.silent = none
+		return w.check()
+	case "passes":
+		w.now = w.asked[a.who].sent.Add(w.m.cfg.ProbeInterval)
+		w.tellStory("at %s, and timers are late", w.now.Sub(start))
 		return w.check()
 	case "shutdown":
 		w.down = true
@@ -301,7 +311,7 @@ func (w *world) judge(i int, m messages.ToBinary) {
 		if w.asked[p.server].out {
 			panic("a second probe while one is out")
 		}
-		w.asked[p.server] = ping{epoch: m.Epoch, number: m.Probe, to: i, out: true}
+		w.asked[p.server] = ping{epoch: m.Epoch, number: m.Probe, to: i, out: true, sent: w.now}
 		w.nobodyYoung(p.server)
 		for j := range w.who {
 			if c := &w.who[j]; c.server == p.server {
@@ -338,8 +348,23 @@ func (w *world) check() string {
 		if p := &w.who[i]; p.waits && w.bell[p.server] == none && !w.down {
 			return fmt.Sprintf("%s waits for a slot that nobody holds", name(i))
 		}
+		if p := &w.who[i]; p.waits && !w.down && !slices.ContainsFunc(w.armed, func(a Arm) bool { return w.wakes(p.server, a.Say) }) {
+			return fmt.Sprintf("%s waits, and if nobody ever does anything it waits for ever", name(i))
+		}
 	}
 	return ""
+}
+
+// wakes reports whether this timer will do something for those who wait for the slot.
+func (w *world) wakes(i int, m messages.ToRegistry) bool {
+	q := w.asked[i]
+	switch m := m.(type) {
+	case messages.ProbeExpired:
+		return q.out && m.Server == server(i) && m.Probe == q.number && m.Epoch == q.epoch
+	case messages.ProbeDue:
+		return !q.out && m.Server == server(i) && m.Probe == q.number
+	}
+	return false
 }
 
 // stuck is what must hold where nothing more can happen: nobody waits for ever.
