@@ -328,6 +328,9 @@ func TestOnlyTheLatestProbeCounts(t *testing.T) {
 		}
 		p.write(t, join(frame(pong, nil), frame(pong, first), frame(pong, []byte("12345678")), frame(ping, []byte("x"))))
 		p.read(t) // the pong to x: all before it was read
+		if len(p.told) > 0 {
+			t.Fatalf("told too early: %+v", <-p.told)
+		}
 		p.write(t, frame(pong, second))
 		m := (<-p.told).(messages.Ponged)
 		if m.Epoch != 7 || m.Probe != 2 || m.Sent.IsZero() || m.Answered.Before(m.Sent) {

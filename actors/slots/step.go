@@ -109,8 +109,8 @@ func (t *turn) claim(m messages.Claim) {
 	}
 }
 
-// grant makes c the holder, of a new epoch. A probe of the former holder says nothing of the new one; the claims behind c
-// wait on, for a probe of c.
+// grant makes c the holder, of a new epoch. No probe is out: one of the former holder would say nothing of the new one. The
+// claims behind c wait on, for a probe of c.
 func (t *turn) grant(c claim, how Decided, why Why) {
 	t.lastEpoch++
 	t.epoch = t.lastEpoch
@@ -122,7 +122,7 @@ func (t *turn) grant(c claim, how Decided, why Why) {
 	if how == TookOver {
 		t.tell(t.holder.from, messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonHeartbeatTimeout})
 	}
-	t.holder, t.probe.out = c.party, false
+	t.holder = c.party
 	t.tell(c.from, messages.Granted{Epoch: t.epoch})
 	t.probeNext()
 }
