@@ -30,7 +30,7 @@ mutants:
 
 # Renews what the stories expect. Read the diff as you would read code.
 stories:
-	$(GO) test ./actors/slots -run TestStories -rewrite
+	$(GO) test ./actors/slots -run 'TestStories|TestDiagrams' -rewrite
 
 FUZZTIME ?= 20s
 fuzz:
