@@ -1,9 +1,14 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
@@ -34,27 +39,52 @@ func isLoopback(host string) bool {
 
 // claims is GET /claims (docs/protocol.md 5).
 func (s *server) claims(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	after, err1 := number(q.Get("after"), 0, 1<<62, 0)
-	limit, err2 := number(q.Get("limit"), 1, int64(s.cfg.Journal), int64(s.cfg.Journal))
-	var err3 error
-	if id := q.Get("server_id"); id != "" {
-		_, err3 = messages.ParseServerID(id)
+	q, err := parseClaimsQuery(r.URL.RawQuery, int64(s.cfg.Journal))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
-	for name, err := range map[string]error{"after": err1, "limit": err2, "server_id": err3} {
-		if err != nil {
-			http.Error(w, fmt.Sprintf("%s: %v", name, err), http.StatusBadRequest)
-			return
-		}
-	}
-	writeJSON(w, s.relay.Journal().Select(messages.ServerID(q.Get("server_id")), after, int(limit)))
+	writeJSON(w, s.relay.Journal().Select(q.server, q.after, int(q.limit)))
 }
 
-// number reads a query value from least to most; absent it is otherwise.
-func number(s string, least, most, otherwise int64) (int64, error) {
-	if s == "" {
-		return otherwise, nil
+// claimsQuery is what may be asked of the journal.
+type claimsQuery struct {
+	server messages.ServerID // empty for all
+	after  int64             // entries behind this one
+	limit  int64             // so many, the oldest first
+}
+
+// parseClaimsQuery refuses what it does not know: a misspelt parameter would answer another question than the one asked.
+func parseClaimsQuery(raw string, most int64) (q claimsQuery, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, fmt.Errorf("%w: want a query such as server_id=home&after=10&limit=100", err)
 	}
+	q.limit = most
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values[name][0]
+		switch {
+		case len(values[name]) > 1:
+			err = errors.New("want it once")
+		case name == "server_id" && value != "":
+			q.server, err = messages.ParseServerID(value)
+		case name == "server_id":
+		case name == "after":
+			q.after, err = number(value, 0, math.MaxInt64)
+		case name == "limit":
+			q.limit, err = number(value, 1, most)
+		default:
+			err = errors.New("want server_id, after or limit")
+		}
+		if err != nil {
+			return q, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return q, nil
+}
+
+// number reads a query value from least to most.
+func number(s string, least, most int64) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < least || n > most {
 		return 0, fmt.Errorf("%q: want a whole number from %d to %d", s, least, most)

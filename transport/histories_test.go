@@ -127,8 +127,8 @@ func record(addr string, seed uint64) []porcupine.Operation {
 				}
 				// How long it is held is the client's own affair; nothing is concluded from it.
 				_ = d.SetReadDeadline(time.Now().Add(time.Duration(rng.IntN(15)) * time.Millisecond))
-				out := d.watch()
-				add(w, me, out, call, now())
+				out, known := d.watch()
+				add(w, me, out, call, int64(known.Sub(began)))
 				if out == refused {
 					d.Close()
 					continue
@@ -151,16 +151,18 @@ func record(addr string, seed uint64) []porcupine.Operation {
 	return history
 }
 
-// watch answers probes until the read deadline, or the connection's end.
-func (d *daemon) watch() answered {
-	out := unknown
+// watch answers probes until the read deadline, or the connection's end. known is when it knew what came of its claim.
+func (d *daemon) watch() (out answered, known time.Time) {
 	for {
 		op, payload, err := readFrame(d.br)
+		if out == unknown {
+			known = time.Now()
+		}
 		switch {
 		case err != nil:
-			return out
+			return out, known
 		case op == opClose:
-			return refused
+			return refused, known
 		case op == opPing:
 			out = held
 			_, _ = d.Write(frame(pong, payload))

@@ -50,6 +50,9 @@ const (
 	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
 	headerTimeout = 5 * time.Second
 	headerBytes   = 8 << 10
+	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
+	// bounds behind.
+	answerTimeout = 30 * time.Second
 	// retryAfter is what a client is told that comes at a bad time, in seconds.
 	retryAfter = "5"
 )
@@ -64,9 +67,10 @@ type server struct {
 	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
 	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
 
-	mu      sync.Mutex // guards leaving
-	leaving bool       // a shutdown has begun: no upgrade is let in
-	arrived sync.WaitGroup
+	mu       sync.Mutex     // guards leaving and arriving
+	leaving  bool           // a shutdown has begun: no upgrade is let in
+	arriving int            // upgrades that were let in, and are not among the sockets yet, or have not failed yet
+	arrived  sync.WaitGroup // the same, for a shutdown to wait for
 }
 
 // Run serves until ctx is done, then shuts down in order (docs/protocol.md 7): not ready, no upgrades; slots given back;
@@ -129,6 +133,8 @@ func (s *server) serve(ctx, cut context.Context) error {
 func (s *server) http(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
+		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
+		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
 	}
 }
@@ -149,7 +155,7 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	defer s.arrived.Done()
+	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
 		s.rejectedHeaders.Add(1)
@@ -170,11 +176,21 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 func (s *server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving || s.sockets.count() >= s.cfg.MaxConnections {
+	// Who is arriving counts, and for a moment twice: rather one too few at the limit than a storm of upgrades beyond it.
+	if s.leaving || s.sockets.count()+s.arriving >= s.cfg.MaxConnections {
 		return false
 	}
+	s.arriving++
 	s.arrived.Add(1)
 	return true
+}
+
+// entered says that an upgrade that was let in is a socket now, or has failed.
+func (s *server) entered() {
+	s.mu.Lock()
+	s.arriving--
+	s.mu.Unlock()
+	s.arrived.Done()
 }
 
 // shutDown closes every connection in order; when cut is done it stops being polite.

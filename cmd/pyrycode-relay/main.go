@@ -37,6 +37,10 @@ func run(args []string) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }), // the twins follow from one rule, said above
 	)
+	if err := dropEmptyTwins(); err != nil {
+		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", err)
+		return exitFailure
+	}
 	if _, err := parser.Parse(args); err != nil {
 		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", plain(err))
 		return exitConfig
@@ -52,6 +56,18 @@ func run(args []string) int {
 		return exitFailure
 	}
 	return 0
+}
+
+// dropEmptyTwins makes an empty environment twin an absent one: that is what compose files and unit files write for "not set".
+func dropEmptyTwins() error {
+	for _, kv := range os.Environ() {
+		if name, value, _ := strings.Cut(kv, "="); value == "" && strings.HasPrefix(name, envPrefix+"_") {
+			if err := os.Unsetenv(name); err != nil {
+				return fmt.Errorf("drop the empty %s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // plain drops the name that kong puts before a Validate error: ours name the flag.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pyrycode-relay": main})
+}
+
+// TestScripts runs the command as a shell sees it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+}
+
+// TestReadmeNamesEveryFlag with its default, and no other.
+func TestReadmeNamesEveryFlag(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| (?:`([^`]*)`)? *\\|").FindAllStringSubmatch(string(b), -1) {
+		said[m[1]] = m[2]
+	}
+	var f flags
+	parser := kong.Must(&f, kong.Vars{"version": "x"})
+	for _, flag := range parser.Model.Flags {
+		if flag.Name == "help" {
+			continue
+		}
+		want := flag.Default
+		if flag.IsBool() && flag.Name != "version" {
+			want = "false"
+		}
+		if got, ok := said[flag.Name]; !ok || got != want {
+			t.Errorf("README.md says --%s has the default %q; it is %q", flag.Name, got, want)
+		}
+		delete(said, flag.Name)
+	}
+	for name := range said {
+		t.Errorf("README.md names --%s, which does not exist", name)
+	}
+}
+
+// started is a relay in a process of its own, and claimstorm beside it.
+type started struct {
+	cmd  *exec.Cmd
+	out  *bufio.Reader
+	addr string
+}
+
+func startRelay(t *testing.T) *started {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "bin") + string(filepath.Separator)
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../...").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s := &started{cmd: exec.Command(bin+"pyrycode-relay", "--insecure-listen", "127.0.0.1:0", "--admin-listen", "off")}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+	s.out = bufio.NewReader(out)
+	line := s.line(t, "listens on")
+	s.addr = line[strings.Index(line, "http://")+len("http://"):]
+	return s
+}
+
+// line waits for a line with these words.
+func (s *started) line(t *testing.T, words string) string { return lineOf(t, s.out, words) }
+
+func lineOf(t *testing.T, r *bufio.Reader, words string) string {
+	t.Helper()
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("no line with %q: %v", words, err)
+		}
+		if strings.Contains(line, words) {
+			return strings.TrimSpace(line)
+		}
+	}
+}
+
+// claim runs claimstorm.
+func (s *started) claim(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	bin := filepath.Join(filepath.Dir(s.cmd.Path), "claimstorm")
+	cmd := exec.Command(bin, append([]string{"claim", "--url", "ws://" + s.addr, "--within", "50ms"}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd, bufio.NewReader(out)
+}
+
+func exitCode(cmd *exec.Cmd) int {
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode()
+}
+
+// TestFirstSession is the README's: claim, be refused, give back, claim again, and shut the relay down.
+func TestFirstSession(t *testing.T) {
+	s := startRelay(t)
+	first, said := s.claim(t, "--id", "home")
+	lineOf(t, said, "holding")
+	second, why := s.claim(t, "--id", "home")
+	lineOf(t, why, `refused (4409 "server-id already claimed")`)
+	if code := exitCode(second); code != 1 {
+		t.Errorf("a refused claim exits with %d", code)
+	}
+	_ = first.Process.Signal(syscall.SIGINT)
+	lineOf(t, said, "giving")
+	if code := exitCode(first); code != 0 {
+		t.Errorf("a claim that was given back exits with %d", code)
+	}
+	third, said := s.claim(t, "--id", "home")
+	lineOf(t, said, "holding")
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	lineOf(t, said, "1001")
+	if code := exitCode(third); code != 1 {
+		t.Errorf("a claim that was lost exits with %d", code)
+	}
+	if code := exitCode(s.cmd); code != 0 {
+		t.Errorf("after SIGTERM the relay exits with %d", code)
+	}
+	nobody, said := s.claim(t, "--id", "home")
+	lineOf(t, said, "no relay answers")
+	if code := exitCode(nobody); code != 3 {
+		t.Errorf("without a relay a claim exits with %d", code)
+	}
+	bad, _ := s.claim(t)
+	if code := exitCode(bad); code != 2 {
+		t.Errorf("without an id a claim exits with %d", code)
+	}
+}
