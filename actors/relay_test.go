@@ -184,8 +184,14 @@ func TestMailThatComesAfterTheEndChangesNothing(t *testing.T) {
 	r.connections.Wait()
 	before := story(r)
 	for _, m := range []messages.ToBinary{
-		messages.Granted{Epoch: 1}, messages.Refused{}, messages.Evicted{}, messages.Probe{Epoch: 1, Probe: 1}, messages.Settled{},
-		messages.Received{Bytes: []byte("{}")}, messages.Ponged{Epoch: 1, Probe: 1}, messages.Ended{},
+		messages.Granted{Epoch: 1},
+		messages.Refused{},
+		messages.Evicted{},
+		messages.Probe{Epoch: 1, Probe: 1},
+		messages.Settled{},
+		messages.Received{Bytes: []byte("{}")},
+		messages.Ponged{Epoch: 1, Probe: 1},
+		messages.Ended{},
 	} {
 		l.inbox.Tell(m)
 	}

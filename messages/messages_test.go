@@ -15,8 +15,22 @@ import (
 
 // all is one of each message. A test compares it with the source.
 var all = []any{
-	Claim{}, Withdraw{}, Release{}, ProbeAnswered{}, ProbeExpired{}, ProbeDue{}, GraceExpired{}, ShutDown{},
-	Granted{}, Refused{}, Probe{}, Evicted{}, Settled{}, Received{}, Ponged{}, Ended{},
+	Claim{},
+	Withdraw{},
+	Release{},
+	ProbeAnswered{},
+	ProbeExpired{},
+	ProbeDue{},
+	GraceExpired{},
+	ShutDown{},
+	Granted{},
+	Refused{},
+	Probe{},
+	Evicted{},
+	Settled{},
+	Received{},
+	Ponged{},
+	Ended{},
 }
 
 // declared returns the doc comment of each type of this package that is a message: that has a sealing method.
@@ -81,8 +95,8 @@ func flat(t *testing.T, path string, of reflect.Type) {
 	case of == reflect.TypeFor[time.Time](), of == reflect.TypeFor[[]byte]():
 		return
 	case of.Kind() == reflect.Struct:
-		for i := range of.NumField() {
-			if f := of.Field(i); !f.IsExported() {
+		for f := range of.Fields() {
+			if f := f; !f.IsExported() {
 				t.Errorf("%s.%s is not exported: an encoder would leave it out", path, f.Name)
 			} else {
 				flat(t, path+"."+f.Name, f.Type)
@@ -125,8 +139,8 @@ func fill(v reflect.Value, next *int) {
 	case v.Type() == reflect.TypeFor[[]byte]():
 		v.SetBytes([]byte{byte(*next), 0xff, 0})
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), next)
+		for _, field := range v.Fields() {
+			fill(field, next)
 		}
 	case v.Kind() == reflect.String:
 		v.SetString(strings.Repeat("x", *next))

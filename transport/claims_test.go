@@ -122,8 +122,10 @@ func (r *running) journal(id string, n int) []entry {
 		if len(raw) >= n {
 			es := make([]entry, len(raw))
 			for i, m := range raw {
-				es[i] = entry{Seq: int64(m["seq"].(float64)), Server: m["server_id"].(string), Conn: m["conn_id"].(string),
-					Asked: m["asked"].(string), Decided: m["decided"].(string), Reason: m["reason"].(string), Epoch: int64(m["epoch"].(float64))}
+				es[i] = entry{
+					Seq: int64(m["seq"].(float64)), Server: m["server_id"].(string), Conn: m["conn_id"].(string),
+					Asked: m["asked"].(string), Decided: m["decided"].(string), Reason: m["reason"].(string), Epoch: int64(m["epoch"].(float64)),
+				}
 			}
 			return es
 		}

@@ -337,7 +337,7 @@ func TestOnlyTheLatestProbeCounts(t *testing.T) {
 			t.Fatalf("%+v", m)
 		}
 		p.write(t, join(frame(pong, second), closing(1000, ""))) // a second pong is nobody's
-		if m := <-p.told; m != (messages.ToBinary)(messages.Ended{Code: 1000}) {
+		if m := <-p.told; m != messages.ToBinary(messages.Ended{Code: 1000}) {
 			t.Fatalf("%+v", m)
 		}
 	})

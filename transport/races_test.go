@@ -151,7 +151,7 @@ func TestDropAndClaimAgain(t *testing.T) {
 				for i := range n {
 					r.until("home", "granted", i+1)
 					d.drop(how)
-					time.Sleep(5 * time.Millisecond) // the daemon's own habit, nothing is waited for
+					time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the daemon's own habit, nothing is waited for
 					d = r.daemon("home")
 				}
 				r.until("home", "granted", n+1)

@@ -400,7 +400,7 @@ func TestShutdownStepByStep(t *testing.T) {
 	}
 	why := fmt.Errorf("a second signal")
 	cutNow(why)
-	if err := <-down; err != why { //nolint:errorlint // the very one
+	if err := <-down; err != why {
 		t.Errorf("Run: %v", err)
 	}
 	<-ends

@@ -71,13 +71,6 @@ func (s *socket) ping(payload []byte) {
 	})
 }
 
-// isProbe reports whether payload is that of the latest probe.
-func (s *socket) isProbe(payload []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.probe != nil && string(s.probe.payload[:]) == string(payload)
-}
-
 // ponged takes a pong. Of another payload it is the heartbeat's, or nobody's: it was heard, and that is all.
 func (s *socket) ponged(payload []byte) {
 	now := time.Now()

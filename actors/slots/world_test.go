@@ -157,7 +157,7 @@ func (w *world) do(a act) (broken string) {
 				}
 			}
 		}
-		w.step(none, timer.Say)
+		w.step(timer.Say)
 		if w.silent != none && w.asked[w.silent].epoch == timer.Say.(messages.ProbeExpired).Epoch {
 			w.asked[w.silent].out = false // nobody was in line: it decided nothing
 		}
@@ -170,7 +170,7 @@ func (w *world) do(a act) (broken string) {
 	case "shutdown":
 		w.down = true
 		w.tellStory("shutdown")
-		w.step(none, messages.ShutDown{})
+		w.step(messages.ShutDown{})
 		for i := range w.bell {
 			w.bell[i] = none
 		}
@@ -185,17 +185,17 @@ func (w *world) do(a act) (broken string) {
 	case "claims":
 		p.life, p.waits = claiming, true
 		w.tellStory("%s claims %s", name(a.who), id)
-		w.step(a.who, messages.Claim{Server: id, From: from, Token: token, Conn: messages.ConnID(name(a.who))})
+		w.step(messages.Claim{Server: id, From: from, Token: token, Conn: messages.ConnID(name(a.who))})
 	case "withdraws":
 		p.life = ending
 		w.tellStory("%s withdraws", name(a.who))
 		w.leaves(a.who)
-		w.step(a.who, messages.Withdraw{Server: id, From: from, Token: token})
+		w.step(messages.Withdraw{Server: id, From: from, Token: token})
 	case "releases":
 		p.life, p.ping.out = ending, false
 		w.tellStory("%s releases", name(a.who))
 		w.leaves(a.who)
-		w.step(a.who, messages.Release{Server: id, From: from, Epoch: p.epoch})
+		w.step(messages.Release{Server: id, From: from, Epoch: p.epoch})
 	case "answers":
 		p.ping.out = false
 		w.tellStory("%s answers probe %d", name(a.who), p.ping.number)
@@ -207,7 +207,7 @@ func (w *world) do(a act) (broken string) {
 				}
 			}
 		}
-		w.step(a.who, messages.ProbeAnswered{Server: id, Epoch: p.ping.epoch, Probe: p.ping.number, Sent: w.now, Answered: w.now})
+		w.step(messages.ProbeAnswered{Server: id, Epoch: p.ping.epoch, Probe: p.ping.number, Sent: w.now, Answered: w.now})
 	case "hears":
 		m := p.inbox[0]
 		p.inbox = p.inbox[1:]
@@ -243,7 +243,7 @@ func (w *world) hears(p *actor, m messages.ToBinary) {
 }
 
 // step lets the machine handle m, and judges what it says.
-func (w *world) step(by int, m messages.ToRegistry) {
+func (w *world) step(m messages.ToRegistry) {
 	w.now = w.now.Add(time.Nanosecond)
 	for _, e := range w.m.Step(w.now, m) {
 		switch e := e.(type) {

@@ -71,7 +71,7 @@ func (c *claim) run(ctx context.Context) int {
 		explainNoUpgrade(c, resp, err)
 		return exitUnreachable
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	say("connected; unless it is refused within %s, the slot is mine", c.Within)
 	end := make(chan error, 1)
 	go func() { end <- read(ctx, conn) }() // reading answers the relay's pings, its probes among them

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -56,8 +57,10 @@ func (f *flags) Validate() error {
 	}{
 		{"insecure-listen", f.InsecureListen, isAddr(f.InsecureListen), "an address and a port, such as 127.0.0.1:8080"},
 		{"admin-listen", f.AdminListen, f.AdminListen == "off" || isAddr(f.AdminListen), "an address and a port, such as 127.0.0.1:9180, or off"},
-		{"admin-listen", f.AdminListen, f.AdminListen == "off" || f.AdminAllowRemote || isLoopback(f.AdminListen),
-			"a loopback address, or --admin-allow-remote beside it: these pages show every server-id"},
+		{
+			"admin-listen", f.AdminListen, f.AdminListen == "off" || f.AdminAllowRemote || isLoopback(f.AdminListen),
+			"a loopback address, or --admin-allow-remote beside it: these pages show every server-id",
+		},
 		{"grace", f.Grace, f.Grace >= 0, "0 (no grace) or a positive duration such as 30s"},
 		{"probe-timeout", f.ProbeTimeout, f.ProbeTimeout > 0, "a positive duration such as 5s"},
 		{"probe-interval", f.ProbeInterval, f.ProbeInterval > 0, "a positive duration such as 100ms"},
@@ -91,7 +94,7 @@ func isAddr(s string) bool {
 	if err != nil {
 		return false
 	}
-	_, err = net.LookupPort("tcp", port)
+	_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	return err == nil
 }
 
