@@ -35,6 +35,7 @@ type running struct {
 	t           testing.TB
 	addr, admin string
 	stop        func() // waits for a whole shutdown
+	dialer      net.Dialer
 }
 
 // run starts a relay, and stops it with the test.
@@ -103,6 +104,7 @@ type entry struct {
 	Seq                                  int64
 	Server, Conn, Asked, Decided, Reason string
 	Epoch                                int64
+	Time                                 time.Time
 }
 
 // journal waits until the journal has n entries of id, and gives them.
@@ -122,9 +124,14 @@ func (r *running) journal(id string, n int) []entry {
 		if len(raw) >= n {
 			es := make([]entry, len(raw))
 			for i, m := range raw {
+				at, err := time.Parse(time.RFC3339Nano, m["time"].(string))
+				if err != nil {
+					r.t.Fatal(err)
+				}
 				es[i] = entry{
 					Seq: int64(m["seq"].(float64)), Server: m["server_id"].(string), Conn: m["conn_id"].(string),
 					Asked: m["asked"].(string), Decided: m["decided"].(string), Reason: m["reason"].(string), Epoch: int64(m["epoch"].(float64)),
+					Time: at,
 				}
 			}
 			return es

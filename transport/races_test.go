@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +67,7 @@ func (r *running) daemon(id string) *daemon {
 }
 
 func (r *running) begin(request string) (*daemon, error) {
-	c, err := net.Dial("tcp", r.addr)
+	c, err := r.dialer.Dial("tcp", r.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -238,26 +240,47 @@ func TestThousandClaimants(t *testing.T) {
 
 // TestDeadIncumbent: a holder that is dead in one way or another is replaced, and its successor never hears 4409.
 func TestDeadIncumbent(t *testing.T) {
-	for name, last := range map[string]func(d *daemon){
-		"silent": func(*daemon) {},
-		"reset":  func(d *daemon) { d.drop("reset") },
-		"late bytes": func(d *daemon) {
+	for name, c := range map[string]struct {
+		before, after func(d *daemon) // what it does last, before the claim of its successor or after
+		silent        bool            // silence decides, not an end of the connection
+	}{
+		"silent":         {silent: true},
+		"reset":          {after: func(d *daemon) { d.drop("reset") }},
+		"does not drain": {before: (*daemon).clog, silent: true},
+		"late bytes": {after: func(d *daemon) {
 			_, _ = d.Write(join(frame(text, []byte(`{}`)), frame(pong, []byte("12345678")), frame(ping, nil)))
-		},
+		}, silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig()
 			cfg.Slots.ProbeTimeout = 300 * time.Millisecond
+			cfg.WriteTimeout = time.Minute // it is not what decides
 			r := run(t, cfg)
+			r.dialer.Control = smallWindow
 			dead := r.daemon("home")
 			r.until("home", "granted", 1)
+			if c.before != nil {
+				c.before(dead)
+			}
 			next := r.daemon("home")
 			end := next.living()
-			last(dead)
+			if c.after != nil {
+				c.after(dead)
+			}
 			for got := r.decided("home"); got["took_over"]+got["granted"] < 2; got = r.decided("home") {
 				if got["refused"] > 0 {
 					t.Fatalf("%v", got)
 				}
+			}
+			es := r.journal("home", 3)
+			if last := es[len(es)-1]; c.silent {
+				if last.Decided != "took_over" || last.Asked != "probe_expired" {
+					t.Fatalf("%+v", es)
+				}
+				t.Logf("taken over %v after the probe timeout", last.Time.Sub(es[1].Time)-cfg.Slots.ProbeTimeout)
+			}
+			if c.before != nil && !clogged() {
+				t.Fatal("the relay could write to the dead holder after all")
 			}
 			select {
 			case code := <-end:
@@ -266,6 +289,32 @@ func TestDeadIncumbent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// smallWindow lets next to nothing come that is not read. It is set before the connection is: a window that was offered and
+// then shrinks stops TCP in both directions.
+func smallWindow(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+}
+
+// clog pings and never reads, until what the relay owes goes nowhere.
+func (d *daemon) clog() {
+	pings := bytes.Repeat(frame(ping, make([]byte, 125)), 100)
+	for !clogged() {
+		_, _ = d.Write(pings)
+	}
+}
+
+// clogged reports whether a connection's writer waits for its peer.
+func clogged() bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for one := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		if bytes.Contains(one, []byte("(*socket).write(")) && bytes.Contains(one, []byte("waitWrite")) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestChainOfDeadHolders: each a past self of the last; the living one ends with the slot, and no 4409.

@@ -39,13 +39,13 @@ func child(kind string) error {
 	if err != nil {
 		return err
 	}
-	serve := map[string]func(listening func(net.Addr)) error{"plain": servePlain, "relay": serveRelay}[kind]
+	serve := map[string]func(listening func(l, admin net.Addr)) error{"plain": servePlain, "relay": serveRelay, "watched": serveWatched}[kind]
 	if serve == nil {
-		return fmt.Errorf("%s=%s: want plain or relay", childEnv, kind)
+		return fmt.Errorf("%s=%s: want plain, relay or watched", childEnv, kind)
 	}
 	go func() { _ = http.Serve(stats, http.HandlerFunc(serveUsage)) }()
 	go func() {
-		err := serve(func(a net.Addr) { fmt.Println(a, stats.Addr()) })
+		err := serve(func(l, admin net.Addr) { fmt.Println(l, stats.Addr(), admin) })
 		fmt.Fprintln(os.Stderr, kind, err)
 		os.Exit(1)
 	}()
@@ -73,11 +73,11 @@ func serveUsage(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(u)
 }
 
-// server is a child, seen from the parent.
-type server struct{ addr, stats string }
+// server is a child, seen from the parent. Only a watched one has admin pages.
+type server struct{ addr, stats, admin string }
 
-// start runs a server of this kind in a process of its own, until the benchmark ends.
-func start(b *testing.B, kind string) server {
+// start runs a server of this kind in a process of its own, until the benchmark or test ends.
+func start(b testing.TB, kind string) server {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+kind)
@@ -99,10 +99,10 @@ func start(b *testing.B, kind string) server {
 		b.Fatalf("%s did not start: %v", kind, err)
 	}
 	addrs := strings.Fields(line)
-	return server{addr: addrs[0], stats: addrs[1]}
+	return server{addr: addrs[0], stats: addrs[1], admin: addrs[2]}
 }
 
-func (s server) usage(b *testing.B) (u usage) {
+func (s server) usage(b testing.TB) (u usage) {
 	b.Helper()
 	resp, err := http.Get("http://" + s.stats)
 	if err != nil {

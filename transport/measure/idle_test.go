@@ -126,7 +126,7 @@ func each(conns []*peer, workers int, f func(i int)) {
 type peer struct{ net.Conn }
 
 // dial claims id from one of many loopback addresses, since each has only so many ports.
-func dial(b *testing.B, addr string, i int, id string) *peer {
+func dial(b testing.TB, addr string, i int, id string) *peer {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+i/100%100), byte(1+i%100))}, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
 	}}

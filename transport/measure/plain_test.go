@@ -12,12 +12,12 @@ import (
 
 // servePlain is what most servers do, and what the relay is compared with: slots in a map under a mutex, a handler blocked in the
 // library's Read, a goroutine that pings. It refuses at once, without asking the holder.
-func servePlain(listening func(net.Addr)) error {
+func servePlain(listening func(l, admin net.Addr)) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	listening(l.Addr())
+	listening(l.Addr(), nil)
 	var mu sync.Mutex // guards held
 	held := map[string]bool{}
 	claim := func(id string) bool {
