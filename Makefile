@@ -37,6 +37,8 @@ fuzz:
 	$(GO) test ./transport -run '^$$' -fuzz '^FuzzFrames$$' -fuzztime $(FUZZTIME)
 	$(GO) test ./transport -run '^$$' -fuzz '^FuzzGate$$' -fuzztime $(FUZZTIME)
 	$(GO) test ./actors -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME)
+	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzFrame$$' -fuzztime $(FUZZTIME)
+	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 
 lint:
 	GOTOOLCHAIN=local $(GO) run $(GOLANGCI) run

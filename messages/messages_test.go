@@ -96,7 +96,7 @@ func flat(t *testing.T, path string, of reflect.Type) {
 		return
 	case of.Kind() == reflect.Struct:
 		for f := range of.Fields() {
-			if f := f; !f.IsExported() {
+			if !f.IsExported() {
 				t.Errorf("%s.%s is not exported: an encoder would leave it out", path, f.Name)
 			} else {
 				flat(t, path+"."+f.Name, f.Type)
