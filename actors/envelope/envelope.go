@@ -1,23 +1,20 @@
-// Package envelope reads and writes what stands around a frame between the relay and a binary (docs/protocol.md 3). A frame crosses
-// it byte for byte: nothing here builds what it reads, or copies it.
 package envelope
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
-	"unicode/utf8"
 )
 
 // Frame returns the one JSON value that message consists of, without the white space around it: a part of message. ok is
 // false where message is not exactly one valid value (RFC 8259) in valid UTF-8.
 func Frame(message []byte) (frame []byte, ok bool) {
+	s := scanner{text: message}
 	from := space(message, 0)
-	to := value(message, from)
-	if to < 0 || space(message, to) != len(message) || !utf8.Valid(message) {
+	to := s.value(from)
+	if to < 0 || space(message, to) != len(message) || !s.utf8() {
 		return nil, false
 	}
-	return message[from:to], true
+	return message[from:to:to], true
 }
 
 // Kind is what a binary's message turns out to be.
@@ -39,7 +36,7 @@ type Envelope struct {
 	Push  []byte // of PushWake: its object
 }
 
-// Parse reads a message of a binary's.
+// Parse reads what a binary sent.
 func Parse(message []byte) Envelope {
 	f, ok := parse(message)
 	if !ok {
@@ -64,24 +61,25 @@ func Parse(message []byte) Envelope {
 type fields struct{ conn, frame, code, push []byte }
 
 func parse(b []byte) (f fields, ok bool) {
+	s := scanner{text: b}
 	i := space(b, 0)
-	if i == len(b) || b[i] != '{' || !utf8.Valid(b) {
+	if i == len(b) || b[i] != '{' {
 		return f, false
 	}
 	i = space(b, i+1)
 	if i < len(b) && b[i] == '}' {
-		return f, space(b, i+1) == len(b)
+		return f, false // an empty one is valid, and says nothing
 	}
 	for {
 		at := i
-		if i = name(b, i); i < 0 {
+		if i = s.name(i); i < 0 {
 			return f, false
 		}
 		from := i
-		if i = value(b, i); i < 0 {
+		if i = s.value(i); i < 0 {
 			return f, false
 		}
-		f.set(b[at:from], b[from:i])
+		f.set(b[at:from], b[from:i:i])
 		if i = space(b, i); i == len(b) {
 			return f, false
 		}
@@ -89,17 +87,27 @@ func parse(b []byte) (f fields, ok bool) {
 		case ',':
 			i = space(b, i+1)
 		case '}':
-			return f, space(b, i+1) == len(b)
+			return f, space(b, i+1) == len(b) && s.utf8()
 		default:
 			return f, false
 		}
 	}
 }
 
-// set takes a field whose name is quoted, with what follows it up to its value.
-func (f *fields) set(quoted, value []byte) {
-	quoted = quoted[:bytes.LastIndexByte(quoted, '"')+1]
-	switch string(unquote(quoted)) {
+// set takes the value of a field. What it gets of the name is quoted, and goes on with the colon.
+func (f *fields) set(name, value []byte) {
+	const longest = len(`"\u0063\u006c\u006f\u0073\u0065\u005f\u0063\u006f\u0064\u0065"`) // to write a name that we know
+	name = name[:bytes.LastIndexByte(name, '"')+1]
+	if len(name) > longest {
+		return
+	}
+	var decoded [longest]byte
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = appendText(decoded[:0], name)
+	} else {
+		name = name[1 : len(name)-1]
+	}
+	switch string(name) {
 	case "conn_id":
 		f.conn = value
 	case "frame":
@@ -114,32 +122,49 @@ func (f *fields) set(quoted, value []byte) {
 // unquote is what a valid string says.
 func unquote(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
+		return quoted[1 : len(quoted)-1 : len(quoted)-1] // who appends to it does not write into the message
 	}
-	var s string
-	_ = json.Unmarshal(quoted, &s) // it is valid
-	return []byte(s)
+	return appendText(make([]byte, 0, len(quoted)), quoted)
 }
 
-// closeCode reads an integer from 0 to 65535 without sign, fraction or exponent. Absent and null are 0, and 0 is as good as absent.
+// closeCode reads an integer from 0 to 65535 without sign, fraction or exponent out of a valid value. Absent and null are 0, and
+// 0 is as good as absent.
 func closeCode(value []byte) (code uint16, ok bool) {
 	if value == nil || string(value) == "null" {
 		return 0, true
 	}
-	n, err := strconv.ParseUint(string(value), 10, 16)
-	return uint16(n), err == nil
+	var n int
+	for _, c := range value {
+		if n = n*10 + int(c-'0'); c-'0' > 9 || n > 1<<16-1 {
+			return 0, false
+		}
+	}
+	return uint16(n), true
 }
 
-// Head is what stands before the frame of a phone, and Tail what stands behind it.
+// Head returns what stands before the frame of a phone in its envelope; Tail is what stands behind it. conn is visible ASCII, as
+// any conn-id.
 func Head(conn string) []byte {
-	// Of visible ASCII, which a conn-id is, Go and JSON escape the same two characters.
-	return []byte(`{"conn_id":` + strconv.Quote(conn) + `,"frame":`)
+	return append(appendConn(make([]byte, 0, len(conn)+32), conn), `,"frame":`...)
 }
 
 // Tail is what stands behind a frame.
 const Tail = "}"
 
-// Notice says to a binary that a phone's connection has ended.
+// Notice returns the whole envelope that says that a phone's connection has ended.
 func Notice(conn string, code uint16) []byte {
-	return []byte(`{"conn_id":` + strconv.Quote(conn) + `,"close_code":` + strconv.Itoa(int(code)) + `}`)
+	b := append(appendConn(make([]byte, 0, len(conn)+48), conn), `,"close_code":`...)
+	return append(strconv.AppendUint(b, uint64(code), 10), Tail...)
+}
+
+// appendConn appends how either envelope begins.
+func appendConn(b []byte, conn string) []byte {
+	b = append(b, `{"conn_id":"`...)
+	for i := range len(conn) {
+		if conn[i] == '"' || conn[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, conn[i])
+	}
+	return append(b, '"')
 }
