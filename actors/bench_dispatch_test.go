@@ -29,7 +29,7 @@ func BenchmarkRegistryDispatch(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r := Start(Config{})
 			defer r.Stop()
-			pid := r.spawn("measured", kind, &registry{machine: slots.New(slots.Config{}), journal: r.journal, tell: r.tell, scribe: r.scribe})
+			pid := r.spawn("measured", kind, &registry{machine: slots.New(time.Now(), slots.Config{}), journal: r.journal, tell: r.tell, scribe: r.scribe})
 			var took [claimants][]time.Duration
 			var wg sync.WaitGroup
 			b.ResetTimer()

@@ -38,7 +38,7 @@ func BenchmarkClaimOfFreeSlot(b *testing.B) {
 		}
 	})
 	b.Run("machine", func(b *testing.B) {
-		m := slots.New(cfg)
+		m := slots.New(time.Now(), cfg)
 		now := time.Now()
 		b.ReportAllocs()
 		epoch := messages.Epoch(0)

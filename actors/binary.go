@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/pyrycode/pyrycode-relay/actors/envelope"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -27,7 +28,7 @@ type Binary struct {
 type life uint8
 
 const (
-	claiming life = iota // and not yet begun: the first message is begin
+	claiming life = iota // and not yet begun: the first message is a Binary
 	holding
 	ending // the registry has been told, and has not yet answered
 	ended
@@ -35,22 +36,15 @@ const (
 
 // binary is the actor of one binary's connection. Small: a relay has one for each daemon, and most of them are idle for days.
 type binary struct {
-	relay  *Relay
-	socket Socket
-	pid    *actor.PID
-	server messages.ServerID
-	conn   messages.ConnID
+	connection
 
-	token messages.ClaimToken
-	epoch messages.Epoch // 0 until granted
-	last  messages.Ended // how to close; from the socket's Ended on
-	life  life
+	epoch  messages.Epoch // 0 until granted
+	phones *members       // nil until the first one comes
+	last   messages.Ended // how to close; from the socket's Ended on
+	life   life
 
 	complained [envelopeKinds]time.Duration // when each complaint was last logged, by the relay's age; 0: never
 }
-
-// begin is the first message.
-type begin struct{ Binary }
 
 // Receive handles one message.
 func (b *binary) Receive(ctx actor.Context) {
@@ -58,8 +52,10 @@ func (b *binary) Receive(ctx actor.Context) {
 		tap(b.conn, ctx.Message())
 	}
 	switch m := ctx.Message().(type) {
-	case begin:
-		b.begin(m.Binary)
+	case Binary:
+		b.relay.tellRegistry(messages.Claim{
+			Server: m.Server, From: b.address(), Token: b.token, Conn: m.Conn, Version: m.Version, Remote: m.Remote,
+		})
 	case messages.ToBinary:
 		b.handle(m)
 	case *actor.Stopping:
@@ -67,12 +63,6 @@ func (b *binary) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		b.relay.connections.Done()
 	}
-}
-
-func (b *binary) begin(who Binary) {
-	b.relay.tellRegistry(messages.Claim{
-		Server: who.Server, From: b.address(), Token: b.token, Conn: who.Conn, Version: who.Version, Remote: who.Remote,
-	})
 }
 
 func (b *binary) handle(m messages.ToBinary) {
@@ -84,7 +74,7 @@ func (b *binary) handle(m messages.ToBinary) {
 		b.granted(m)
 	case messages.Refused:
 		if b.life == claiming {
-			b.end(messages.CloseClaimed, messages.ReasonClaimed)
+			b.end(messages.Ended{Code: messages.CloseClaimed, Reason: messages.ReasonClaimed})
 		}
 	case messages.Evicted:
 		b.evicted(m)
@@ -94,13 +84,31 @@ func (b *binary) handle(m messages.ToBinary) {
 		}
 	case messages.Ponged:
 		b.ponged(m)
+	case messages.Attach:
+		if b.life == holding && b.epoch == m.Epoch {
+			b.attach(m)
+		}
+	case messages.Frame:
+		if b.life == holding && b.epoch == m.Epoch {
+			b.frame(m)
+		}
+	case messages.Detach:
+		if b.life == holding && b.epoch == m.Epoch {
+			b.detach(m)
+		}
+	case messages.Written:
+		if b.life == holding {
+			b.written()
+		}
 	case messages.Received:
-		b.received(m)
+		if b.life != ending {
+			b.received(m)
+		}
 	case messages.Ended:
 		b.over(m)
 	case messages.Settled:
 		if b.life == ending {
-			b.end(b.last.Code, b.last.Reason)
+			b.end(b.last)
 		}
 	}
 }
@@ -116,7 +124,7 @@ func (b *binary) evicted(m messages.Evicted) {
 	if b.life == ending {
 		return // Settled is on its way, and how to close has been decided by the peer
 	}
-	b.end(m.Code, m.Reason)
+	b.end(messages.Ended{Code: m.Code, Reason: m.Reason})
 }
 
 func (b *binary) ponged(m messages.Ponged) {
@@ -128,20 +136,94 @@ func (b *binary) ponged(m messages.Ponged) {
 	})
 }
 
-// received: there are no phones yet that an envelope could reach.
-func (b *binary) received(m messages.Received) {
-	if b.life == ending {
+func (b *binary) attach(m messages.Attach) {
+	phone, ok := b.relay.system.ProcessRegistry.GetLocal(string(m.From))
+	if !ok {
+		return // gone already: its Detach is under way
+	}
+	if b.phones == nil {
+		b.phones = newMembers(b.relay)
+	}
+	if credit := b.phones.attach(m.Conn, phone); credit > 0 {
+		b.credit(phone, credit)
+	}
+}
+
+func (b *binary) credit(phone actor.Process, bytes int64) {
+	phone.SendUserMessage(nil, messages.Credit{Epoch: b.epoch, Bytes: bytes})
+}
+
+var tail = []byte(envelope.Tail)
+
+// frame: a phone's frame goes out in its envelope.
+func (b *binary) frame(m messages.Frame) {
+	if b.phones == nil {
 		return
 	}
-	kind := classify(m.Bytes)
+	phone := b.phones.known[m.Conn]
+	if phone == nil {
+		return
+	}
+	b.socket.Send(phone.head, m.Bytes, tail)
+	b.notify(b.phones.sent(phone, int64(charge(m.Bytes))))
+}
+
+func (b *binary) notify(ask bool) {
+	if ask {
+		b.socket.Notify()
+	}
+}
+
+func (b *binary) written() {
+	b.notify(b.phones.written(func(m *member, bytes int64) {
+		if m.phone != nil {
+			b.credit(m.phone, bytes)
+		}
+	}))
+}
+
+// detach: a peer that knows the phone hears how its connection ended, unless it was by the peer's own order.
+func (b *binary) detach(m messages.Detach) {
+	if b.phones == nil {
+		return
+	}
+	phone, ask := b.phones.detach(m.Conn)
+	b.notify(ask)
+	if phone != nil && phone.told && m.Code != messages.CloseNone {
+		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil)
+	}
+}
+
+// received: an envelope goes to the phone that it names, and to no phone of another slot.
+func (b *binary) received(m messages.Received) {
+	e := envelope.Parse(m.Bytes)
+	switch e.Kind {
+	case envelope.Malformed:
+		b.complain(malformed)
+	case envelope.PushWake:
+		b.relay.dropped[pushWake].Add(1)
+	case envelope.ToPhone:
+		var phone *member
+		if b.phones != nil {
+			phone = b.phones.known[messages.ConnID(e.Conn)]
+		}
+		if phone == nil {
+			b.complain(unknownConn)
+			return
+		}
+		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close)})
+	}
+}
+
+// complain counts and logs what was dropped, at most once a second.
+func (b *binary) complain(kind envelopeKind) {
 	b.relay.dropped[kind].Add(1)
-	event := complaints[kind]
 	now := b.relay.age()
-	if event == "" || b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
+	if b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
 		return
 	}
 	b.complained[kind] = now
-	b.relay.log.Warn(event, "server_id", b.server, "conn_id", b.conn)
+	b.relay.log.Warn(complaints[kind], "server_id", b.server, "conn_id", b.conn)
 }
 
 // over: the peer is gone, or is to go. The registry hears of it before any time is spent on closing.
@@ -151,7 +233,7 @@ func (b *binary) over(m messages.Ended) {
 	}
 	b.last = m
 	b.giveBack()
-	b.life = ending
+	b.life, b.phones = ending, nil
 }
 
 // giveBack takes back the claim, or releases the slot.
@@ -165,9 +247,13 @@ func (b *binary) giveBack() {
 }
 
 // end closes the connection, and is the actor's last act.
-func (b *binary) end(code messages.CloseCode, reason string) {
-	b.socket.Close(code, reason)
-	b.life = ended
+func (b *binary) end(how messages.Ended) {
+	if how.Drain {
+		b.socket.Close(how.Code, how.Reason)
+	} else {
+		b.socket.Drop(how.Code, how.Reason)
+	}
+	b.life, b.phones = ended, nil
 	b.relay.system.Root.Stop(b.pid)
 }
 
@@ -177,14 +263,9 @@ func (b *binary) stopping() {
 	if b.life == ended {
 		return
 	}
-	defer func() {
-		if reason := recover(); reason != nil {
-			b.relay.scribe.panicked("socket", reason)
-		}
-	}()
-	b.giveBack()
-	b.life = ended
-	b.socket.Close(messages.CloseInternal, messages.ReasonInternal)
+	b.guarded(func() {
+		b.giveBack()
+		b.life, b.phones = ended, nil
+		b.socket.Drop(messages.CloseInternal, messages.ReasonInternal)
+	})
 }
-
-func (b *binary) address() messages.Address { return messages.Address(b.pid.Id) }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pyrycode/pyrycode-relay/actors/envelope"
 )
 
 // envelopes are the rows of the table in docs/protocol.md 3, and what lies between them.
@@ -75,6 +77,17 @@ func TestEnvelopes(t *testing.T) {
 			t.Errorf("%s: kind %d, want %d", c.text, got, c.want)
 		}
 	}
+}
+
+// classify says what a binary without phones does with a message.
+func classify(message []byte) envelopeKind {
+	switch envelope.Parse(message).Kind {
+	case envelope.ToPhone:
+		return unknownConn
+	case envelope.PushWake:
+		return pushWake
+	}
+	return malformed
 }
 
 // FuzzEnvelope compares classify with a reading of the same rules token by token.

@@ -15,7 +15,7 @@ import (
 // LogKeys is every key that a log line of the relay may have (docs/protocol.md 8). A test walks the code and holds it to this
 // list: what is not here cannot leak a frame, a token or a header.
 var LogKeys = []string{
-	"actor", "addr", "binary_version", "conn_id", "count", "error", "listener", "remote", "server_id", "signal",
+	"actor", "addr", "binary_version", "conn_id", "count", "device_name", "error", "listener", "remote", "server_id", "signal",
 	"stack", "version",
 }
 
@@ -89,5 +89,13 @@ func logDecision(l *slog.Logger, e *slots.Entry) {
 		info("server_id_takeover", server, conn, remote)
 	case slots.Released:
 		info("server_released", server)
+	case slots.Attached, slots.Parked:
+		info("phone_registered", server, conn, slog.String("device_name", e.Device), remote)
+	case slots.TurnedAway:
+		if e.Why == slots.NobodyHolds {
+			info("phone_register_no_server", server, remote)
+		}
+	case slots.Left:
+		info("phone_unregistered", server, conn)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
 // inlineBudget is how many messages a sender handles for an actor that it found idle, its own included: so no sender serves the
@@ -24,12 +26,16 @@ var (
 
 // mailboxKind is what the mailboxes of all actors of a kind share.
 type mailboxKind struct {
-	// limit is the most user messages that may be queued; 0 where the number of what its senders may say is bounded.
+	// limit is the most that may be queued of user messages, by weigh; 0 where the number of what its senders may say is bounded.
 	limit int
-	// full is called on a sender's goroutine, once, when a message finds limit others queued: the actor has to be ended by it.
-	// That message, and those that find the queue full after it, are gone.
+	// weigh says what a message counts; nil: 1.
+	weigh func(message any) int
+	// keep makes a message fit to be queued; nil: each is.
+	keep func(message any) any
+	// full is called on a sender's goroutine, once, when a message finds no room: the actor has to be ended by it. That
+	// message, and those that find no room after it, are gone.
 	full func(owner *actor.PID)
-	// room is how many may be queued when awaitRoom returns.
+	// room is how much of messages.Received may be queued when awaitRoom returns.
 	room int
 	// inline says whether a message that finds the actor idle may run on the sender's goroutine; nil: each may.
 	inline func(message any) bool
@@ -55,6 +61,8 @@ type mailbox struct {
 	overflowed bool       // full was called
 	system     []any
 	user       queue
+	weight     int // of what is queued, and of the Received among it
+	read       int
 	roomy      *sync.Cond // made by the first sender that waits for room
 }
 
@@ -89,7 +97,7 @@ func (m *mailbox) PostUserMessage(message any) {
 		m.run(message, inlineBudget)
 	default:
 		m.running = true
-		m.user.push(message)
+		m.push(message)
 		m.mu.Unlock()
 		m.handOver()
 	}
@@ -97,8 +105,8 @@ func (m *mailbox) PostUserMessage(message any) {
 
 // enqueue is for a mailbox that is locked, and unlocks it.
 func (m *mailbox) enqueue(message any) {
-	if m.kind.limit == 0 || m.user.n < m.kind.limit {
-		m.user.push(message)
+	if m.kind.limit == 0 || m.weight+m.kind.weightOf(message) <= m.kind.limit {
+		m.push(message)
 		m.mu.Unlock()
 		return
 	}
@@ -108,6 +116,38 @@ func (m *mailbox) enqueue(message any) {
 	if first {
 		m.kind.full(m.invoker.(actor.Context).Self())
 	}
+}
+
+// overrun reports whether a message has found no room.
+func (m *mailbox) overrun() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.overflowed
+}
+
+// push queues message in a mailbox that is locked.
+func (m *mailbox) push(message any) {
+	if m.kind.keep != nil {
+		message = m.kind.keep(message)
+	}
+	m.count(message, 1)
+	m.user.push(message)
+}
+
+// count adds message to what is queued, or takes it off.
+func (m *mailbox) count(message any, sign int) {
+	n := sign * m.kind.weightOf(message)
+	m.weight += n
+	if _, ok := message.(messages.Received); ok {
+		m.read += n
+	}
+}
+
+func (k *mailboxKind) weightOf(message any) int {
+	if k.weigh == nil {
+		return 1
+	}
+	return k.weigh(message)
 }
 
 // PostSystemMessage hands one of protoactor's own messages to the actor.
@@ -209,7 +249,9 @@ func (m *mailbox) next(budget *int) (message any, system bool) {
 		return message, true
 	}
 	message = m.user.pop()
-	if m.user.n < m.kind.room {
+	was := m.read
+	m.count(message, -1)
+	if m.read == 0 && was > 0 {
 		m.wakeWaiting()
 	}
 	return message, false
@@ -231,12 +273,15 @@ func (m *mailbox) obeySupervision() {
 	m.system = nil
 }
 
-// awaitRoom returns when fewer than room messages are queued. It is for a socket's reader, which could otherwise outrun an
-// actor that somebody else runs. No actor may call it.
+// awaitRoom returns when there is room for another Received: at once, or where there was none, when all are handled. It is for a
+// socket's reader, which could otherwise outrun an actor that somebody else runs. No actor may call it.
 func (m *mailbox) awaitRoom() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for m.running && m.user.n >= m.kind.room {
+	if m.read < m.kind.room {
+		return
+	}
+	for m.running && m.read > 0 {
 		if m.roomy == nil {
 			m.roomy = sync.NewCond(&m.mu)
 		}

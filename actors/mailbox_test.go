@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
 // mailboxes are ours, twice, and the one that it has to be as good as.
@@ -295,9 +297,9 @@ func TestReaderWaitsForRoom(t *testing.T) {
 	box := newMailbox(kind)
 	system, blocked, handled := newSystem(), make(chan struct{}), make(chan int, 100)
 	system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		if m, ok := ctx.Message().(int); ok {
+		if m, ok := ctx.Message().(messages.Received); ok {
 			<-blocked // the test's way to be slow
-			handled <- m
+			handled <- int(m.Bytes[0])
 		}
 	}, actor.WithMailbox(func() actor.Mailbox { return box })))
 	queuedMost := 0
@@ -308,7 +310,7 @@ func TestReaderWaitsForRoom(t *testing.T) {
 	}()
 	for i := range 50 {
 		box.awaitRoom()
-		box.PostUserMessage(i)
+		box.PostUserMessage(messages.Received{Bytes: []byte{byte(i)}})
 		queuedMost = max(queuedMost, box.UserMessageCount())
 	}
 	for i := range 50 {

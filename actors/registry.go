@@ -18,8 +18,9 @@ type registry struct {
 	journal *Journal
 	timers  timers
 	holders atomic.Int64 // how many slots are held; read by anybody
+	phones  atomic.Int64 // how many phones have a place; likewise
 
-	tell   func(messages.Address, messages.ToBinary)
+	tell   func(to messages.Address, m any)
 	scribe *scribe
 	tap    func(messages.ConnID, any) // of tests: may panic
 }
@@ -87,6 +88,8 @@ func (r *registry) carryOut(now time.Time, effect slots.Effect) {
 	switch e := effect.(type) {
 	case slots.Tell:
 		r.tell(e.To, e.Message)
+	case slots.TellPhone:
+		r.tell(e.To, e.Message)
 	case slots.Arm:
 		r.timers.arm(e.At, e.Say, now)
 	case slots.Record:
@@ -94,13 +97,17 @@ func (r *registry) carryOut(now time.Time, effect slots.Effect) {
 	}
 }
 
-// record keeps a decision, and the count of holders that follows from it.
+// record keeps a decision, and the counts that follow from it.
 func (r *registry) record(e *slots.Entry) {
 	switch e.Decided {
 	case slots.Granted:
 		r.holders.Add(1)
 	case slots.Released:
 		r.holders.Add(-1)
+	case slots.Attached, slots.Parked:
+		r.phones.Add(1)
+	case slots.Left:
+		r.phones.Add(-1)
 	}
 	r.journal.append(e)
 	r.scribe.wake()
@@ -117,11 +124,13 @@ func (r *registry) fail(now time.Time, m messages.ToRegistry) {
 	switch m := m.(type) {
 	case messages.Claim:
 		r.tell(m.From, messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonInternal})
+	case messages.Join:
+		r.tell(m.From, messages.Evicted{Code: messages.CloseInternal, Reason: messages.ReasonInternal})
 	case messages.Release:
 		r.tell(m.From, messages.Settled{})
 	case messages.Withdraw:
 		r.tell(m.From, messages.Settled{})
-	case messages.ProbeExpired, messages.ProbeDue, messages.GraceExpired, messages.ShutDown:
+	case messages.Leave, messages.ProbeExpired, messages.ProbeDue, messages.GraceExpired, messages.ShutDown:
 		r.timers.arm(now.Add(retryAfter), m, now)
 	case messages.ProbeAnswered: // the probe expires
 	}

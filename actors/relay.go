@@ -15,11 +15,21 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// Limits of a connection's mailbox. Its senders are its socket's reader, which waits for room, and the registry, which has a
-// handful of things to say; so a full one is a fault of the relay.
+// Limits of a connection's mailbox, in bytes as weigh counts them.
 const (
-	binaryQueue = 1024
-	binaryRoom  = 16
+	// connectionRoom is how much of what its peer sent may be queued before the socket's reader waits.
+	connectionRoom = 64 << 10
+	// connectionSlack is for what the registry and the phones say beside frames.
+	connectionSlack = 1 << 20
+	// minWindow is the least window of a phone: so much of what it sent may wait for its binary.
+	minWindow = 512 << 10
+)
+
+// What a Config has where nothing is said.
+const (
+	defaultMaxPhones    = 16
+	defaultMaxFrame     = 256 << 10
+	defaultPhoneBacklog = 4 << 20
 )
 
 // directoryBuckets replaces protoactor's 1,024 x 32 maps: 2.8 MiB empty, and at 10,000 actors most of them a map of one.
@@ -28,8 +38,11 @@ const directoryBuckets = 4
 // Config is what the actors have to know.
 type Config struct {
 	Slots   slots.Config
-	Journal int          // how many decisions are kept; 0: DefaultJournal
-	Log     *slog.Logger // nil: nothing is logged
+	Journal int // how many decisions are kept; 0: DefaultJournal
+	// MaxFrameBytes is the largest frame, PhoneBacklogBytes what may wait for a phone. 0: 256 KiB and 4 MiB.
+	MaxFrameBytes     int
+	PhoneBacklogBytes int
+	Log               *slog.Logger // nil: nothing is logged
 
 	// Of tests.
 	system *actor.ActorSystem               // a new one takes milliseconds
@@ -53,11 +66,9 @@ type Relay struct {
 	lastToken atomic.Uint64
 	dropped   [envelopeKinds]atomic.Int64
 
-	binaryKind *mailboxKind
-	binaries   *actor.Props // one for all: a Props a connection is 230 bytes
-	spawning   sync.Mutex   // guards the two below, which binaries' producers hand out, for the microsecond of a spawn
-	next       *binary
-	nextBox    *mailbox
+	binaries *kind
+	phones   *kind
+	window   int64 // of a phone, in bytes
 
 	connections sync.WaitGroup // those whose actor has not ended
 }
@@ -66,9 +77,9 @@ type Relay struct {
 type Inbox struct{ box *mailbox }
 
 // Tell hands m to the connection's actor, which may run at once, on this goroutine. Before a Received it waits until the actor
-// has caught up: so a peer that sends faster than its envelopes can be handled is read no faster. To an actor that has
-// ended it does nothing.
-func (in *Inbox) Tell(m messages.ToBinary) {
+// has caught up: so a peer that sends faster than it can be handled is read no faster. To an actor that has ended it
+// does nothing. The bytes of a Received are the caller's again when it returns.
+func (in *Inbox) Tell(m messages.FromSocket) {
 	if _, data := m.(messages.Received); data {
 		in.box.awaitRoom()
 	}
@@ -83,11 +94,27 @@ func Start(cfg Config) *Relay {
 	if cfg.system == nil {
 		cfg.system = newSystem()
 	}
+	orDefault(&cfg.Slots.MaxPhones, defaultMaxPhones)
+	orDefault(&cfg.MaxFrameBytes, defaultMaxFrame)
+	orDefault(&cfg.PhoneBacklogBytes, defaultPhoneBacklog)
 	r := &Relay{cfg: cfg, system: cfg.system, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
 	r.startScribe()
 	r.startRegistry()
-	r.prepareBinaries()
+	r.window = max(minWindow, 2*int64(cfg.MaxFrameBytes))
+	both := mailboxKind{inline: func(m any) bool { return !fromTheRegistry(m) }, keep: keep, weigh: weigh, room: connectionRoom, full: r.system.Root.Stop}
+	ofBinaries, ofPhones := both, both
+	// Of phones no more can come than their windows, and a frame and a room each; so a full one is a fault of the relay.
+	ofBinaries.limit = cfg.Slots.MaxPhones*(int(r.window)+cfg.MaxFrameBytes+connectionRoom) + cfg.MaxFrameBytes + connectionSlack
+	// A phone's actor is busy for microseconds. But while it is, its binary goes on.
+	ofPhones.limit = cfg.PhoneBacklogBytes + cfg.MaxFrameBytes + connectionSlack
+	r.binaries, r.phones = r.newKind("binary", ofBinaries), r.newKind("phone", ofPhones)
 	return r
+}
+
+func orDefault(n *int, otherwise int) {
+	if *n == 0 {
+		*n = otherwise
+	}
 }
 
 // newSystem is an actor system that is small and keeps quiet. Left alone, protoactor logs the contents of messages, and has a
@@ -119,7 +146,7 @@ func (r *Relay) startScribe() {
 
 func (r *Relay) startRegistry() {
 	r.registry = &registry{
-		machine: slots.New(r.cfg.Slots), journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap,
+		machine: slots.New(time.Now(), r.cfg.Slots), journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap,
 	}
 	r.registry.timers.ring = func() { r.system.Root.Send(r.registryPID, timersDue{}) }
 	// No limit: a connection has a claim, an end and the answer to a probe in there, and no more.
@@ -137,28 +164,12 @@ func (r *Relay) spawn(name string, kind mailboxKind, a actor.Actor) *actor.PID {
 	return pid
 }
 
-func (r *Relay) prepareBinaries() {
-	r.binaryKind = r.kindOf(mailboxKind{limit: binaryQueue, full: r.system.Root.Stop, room: binaryRoom, inline: fromTheSocket})
-	r.binaries = r.props("binary", actor.StopDirective,
-		func() actor.Actor { return r.next }, func() actor.Mailbox { return r.nextBox })
-}
-
 // kindOf lets a test pick who runs next.
 func (r *Relay) kindOf(kind mailboxKind) *mailboxKind {
 	if r.cfg.later != nil {
 		kind.later, kind.inline = r.cfg.later, func(any) bool { return false }
 	}
 	return &kind
-}
-
-// fromTheSocket: what a connection's own socket says may run on the socket's goroutine. What the registry says may not run on
-// whoever runs the registry: how long all claims take must not depend on what one connection does.
-func fromTheSocket(message any) bool {
-	switch message.(type) {
-	case messages.Granted, messages.Refused, messages.Probe, messages.Evicted, messages.Settled:
-		return false
-	}
-	return true
 }
 
 // props says how actors fail. Unsaid, protoactor would restart a failed one: a new actor, without state, with the old one's mail.
@@ -173,19 +184,15 @@ func (r *Relay) props(name string, onPanic actor.Directive, produce actor.Produc
 // Binary starts the actor of an accepted connection, which claims its slot at once; so the socket may be told to close before this
 // returns. Any goroutine may call it.
 func (r *Relay) Binary(socket Socket, who Binary) *Inbox {
-	b := &binary{
-		relay: r, socket: socket, server: who.Server, conn: who.Conn,
-		token: messages.ClaimToken(r.lastToken.Add(1)),
-	}
-	box := newMailbox(r.binaryKind)
-	r.connections.Add(1)
-	r.spawning.Lock()
-	r.next, r.nextBox = b, box
-	b.pid = r.system.Root.Spawn(r.binaries)
-	r.next, r.nextBox = nil, nil
-	r.spawning.Unlock()
-	box.PostUserMessage(begin{who}) // not before it knows its address
-	return &Inbox{box}
+	b := &binary{connection: connection{socket: socket, server: who.Server, conn: who.Conn}}
+	return r.binaries.start(b, &b.connection, who)
+}
+
+// Phone starts the actor of an accepted connection, which asks for a place at once; so the socket may be told to close before this
+// returns. It has to be paused from the start. Any goroutine may call it.
+func (r *Relay) Phone(socket Socket, who Phone) *Inbox {
+	p := &phone{connection: connection{socket: socket, server: who.Server, conn: who.Conn}}
+	return r.phones.start(p, &p.connection, who)
 }
 
 // tellRegistry hands m to the registry.
@@ -193,7 +200,7 @@ func (r *Relay) tellRegistry(m messages.ToRegistry) { r.system.Root.Send(r.regis
 
 // tell hands m to the connection at to, if it is still there. It looks the address up each time: a PID that was used once keeps
 // the actor that it found in memory, and its socket with it.
-func (r *Relay) tell(to messages.Address, m messages.ToBinary) {
+func (r *Relay) tell(to messages.Address, m any) {
 	if process, ok := r.system.ProcessRegistry.GetLocal(string(to)); ok {
 		process.SendUserMessage(nil, m)
 	}
@@ -218,6 +225,9 @@ func (r *Relay) Stop() {
 
 // Holders is the number of slots that are held.
 func (r *Relay) Holders() int { return int(r.registry.holders.Load()) }
+
+// Phones is the number of phones that have a place.
+func (r *Relay) Phones() int { return int(r.registry.phones.Load()) }
 
 // Journal is what the registry decided.
 func (r *Relay) Journal() *Journal { return r.journal }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,21 +19,44 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// line is a socket whose peer answers every ping, and that remembers how it was closed.
+// line is a socket whose peer answers every ping, and that remembers what was sent and how it was closed.
 type line struct {
-	inbox  *Inbox
-	pinged chan messages.Probe
-	closed chan string // "code reason", once
+	inbox   *Inbox
+	pinged  chan messages.Probe
+	closed  chan string // "code reason", once
+	sent    chan string
+	notices atomic.Int32 // asked for
+	full    atomic.Bool  // nothing more fits
+	reads   atomic.Bool
 }
 
 func newLine() *line {
-	return &line{pinged: make(chan messages.Probe, 16), closed: make(chan string, 16)}
+	return &line{pinged: make(chan messages.Probe, 16), closed: make(chan string, 16), sent: make(chan string, 4096)}
 }
 
 func (l *line) Ping(p messages.Probe) { l.pinged <- p }
 
 func (l *line) Close(code messages.CloseCode, reason string) {
 	l.closed <- strings.TrimSpace(fmt.Sprintf("%d %s", code, reason))
+}
+
+func (l *line) Drop(code messages.CloseCode, reason string) { l.Close(code, reason) }
+
+func (l *line) Send(head, frame, tail []byte) bool {
+	if l.full.Load() {
+		return false
+	}
+	l.sent <- string(head) + string(frame) + string(tail)
+	return true
+}
+
+func (l *line) Notify() { l.notices.Add(1) }
+func (l *line) Pause()  { l.reads.Store(false) }
+func (l *line) Resume() { l.reads.Store(true) }
+
+func (l *line) joins(r *Relay, server messages.ServerID, conn messages.ConnID) *line {
+	l.inbox = r.Phone(l, Phone{Server: server, Conn: conn, Device: "a phone", Remote: "192.0.2.8"})
+	return l
 }
 
 func (l *line) claims(r *Relay, server messages.ServerID, conn messages.ConnID) *line {
@@ -183,7 +207,7 @@ func TestMailThatComesAfterTheEndChangesNothing(t *testing.T) {
 	l.wantClosed(t, "1000")
 	r.connections.Wait()
 	before := story(r)
-	for _, m := range []messages.ToBinary{
+	for _, m := range []any{
 		messages.Granted{Epoch: 1},
 		messages.Refused{},
 		messages.Evicted{},
@@ -193,7 +217,7 @@ func TestMailThatComesAfterTheEndChangesNothing(t *testing.T) {
 		messages.Ponged{Epoch: 1, Probe: 1},
 		messages.Ended{},
 	} {
-		l.inbox.Tell(m)
+		l.inbox.box.PostUserMessage(m)
 	}
 	newLine().claims(r, "beta", "later").ends() // what was told is handled
 	if after, _ := strings.CutPrefix(story(r), before); after != ", later granted, later released" {
@@ -225,9 +249,9 @@ func TestOverrunConnectionIsClosed(t *testing.T) {
 	r := start(t, Config{})
 	l := &stuck{line: newLine(), release: make(chan struct{})}
 	l.claims(r, "alpha", "c")
-	l.inbox.Tell(messages.Probe{Epoch: 1, Probe: 1}) // holds the actor in its socket's Ping
+	l.inbox.box.PostUserMessage(messages.Probe{Epoch: 1, Probe: 1}) // holds the actor in its socket's Ping
 	<-l.pinged
-	for range binaryQueue + 1 {
+	for range r.binaries.boxes.limit/messages.FrameCost + 1 {
 		l.inbox.Tell(messages.Ponged{Epoch: 99})
 	}
 	close(l.release)

@@ -47,7 +47,8 @@ var mayWait = map[string]string{
 	"actors/mailbox.go handOver":          "the mailbox's one goroutine",
 	"actors/journal.go append":            "held to copy an entry",
 	"actors/journal.go read":              "held to copy a few entries",
-	"actors/relay.go Binary":              "held for a spawn; called by whoever accepts a connection",
+	"actors/mailbox.go overrun":           "held for a read",
+	"actors/connection.go start":          "held for a spawn; called by whoever accepts a connection",
 	"actors/relay.go ShutDown":            "called by the server, never by an actor",
 	"actors/relay.go Stop":                "likewise",
 }

@@ -96,7 +96,7 @@ func (w *world) tap(who messages.ConnID, m any) {
 			w.say("   %s", slots.Text(m))
 		}
 		w.judge.registryHandles(m, fails)
-	case begin, messages.ToBinary:
+	case Binary, messages.ToBinary:
 		w.judge.binaryHandles(w.peer(who), m, fails)
 	default:
 		return
@@ -349,6 +349,21 @@ func (p *peer) Close(code messages.CloseCode, reason string) {
 		panic(injected("as told"))
 	}
 }
+
+// Drop implements Socket.
+func (p *peer) Drop(code messages.CloseCode, reason string) { p.Close(code, reason) }
+
+// Send implements Socket.
+func (p *peer) Send(_, _, _ []byte) bool { return true }
+
+// Notify implements Socket.
+func (p *peer) Notify() {}
+
+// Pause implements Socket.
+func (p *peer) Pause() {}
+
+// Resume implements Socket.
+func (p *peer) Resume() {}
 
 // end is the socket's last word.
 func (p *peer) end(code messages.CloseCode, how string) {

@@ -72,10 +72,11 @@ type ProbeDue struct {
 	Probe  ProbeNumber // the probe that the interval began with: of an older one it changes nothing
 }
 
-// GraceExpired says that the grace which began when Epoch was released is over.
+// GraceExpired says that the grace which began when Epoch was released is over; of epoch 0, the one that began when the relay
+// started.
 //
 //	From    the registry's own timer
-//	Answer  none; a slot still in that grace is free
+//	Answer  none; a slot still in that grace is free, and its phones are Evicted
 type GraceExpired struct {
 	Server ServerID
 	Epoch  Epoch
@@ -96,7 +97,8 @@ func (ProbeDue) toRegistry()      {}
 func (GraceExpired) toRegistry()  {}
 func (ShutDown) toRegistry()      {}
 
-// ToBinary is what the actor of a binary's connection handles: the registry's word below, its socket's in sockets.go.
+// ToBinary is what the actor of a binary's connection handles: the registry's word below, its phones' in phones.go, its socket's
+// in sockets.go.
 //
 //sumtype:decl
 type ToBinary interface{ toBinary() }
@@ -122,7 +124,7 @@ type Probe struct {
 	Probe ProbeNumber
 }
 
-// Evicted says that the connection must end: its slot was taken over, or its claim cannot be decided.
+// Evicted says that the connection must end: its slot was taken over, or is free, or what it asked for cannot be had.
 //
 //	From    the registry
 //	Answer  none; the connection is closed with Code and Reason

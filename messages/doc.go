@@ -2,9 +2,9 @@
 //
 // Every message is plain data: no pointer, channel, func, interface or error in it, so that any of them could be written
 // to a file, replayed from one, or cross a network. There is one sealed interface a mailbox: [ToRegistry] is what the
-// registry handles, [ToBinary] what a binary's connection actor handles. What each message means, who sends it, and
+// registry handles, [ToBinary] and [ToPhone] what the actors of connections handle. What each message means, who sends it, and
 // what comes back is said once, beside its type.
 //
-// Read ids.go for the words, then claims.go for the conversation about a slot, then sockets.go for what a connection
-// hears from its own socket.
+// Read ids.go for the words, then claims.go for the conversation about a slot, phones.go for that about phones and their
+// frames, and sockets.go for what a connection hears from its own socket.
 package messages

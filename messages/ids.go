@@ -49,7 +49,7 @@ type ConnID string
 // Address says where an actor's mail goes. It is opaque and comparable; only package actors turns it into something to send to.
 type Address string
 
-// ClaimToken tells one claim from every other of the same process.
+// ClaimToken tells one claim, or one place of a phone, from every other of the same process.
 type ClaimToken uint64
 
 // Epoch is the number of a grant of a slot. Epochs only grow, with gaps allowed; 0 is none.
@@ -67,11 +67,14 @@ const (
 	CloseNormal        CloseCode = 1000
 	CloseGoingAway     CloseCode = 1001
 	CloseProtocolError CloseCode = 1002
+	CloseNoStatus      CloseCode = 1005 // never on the wire: a close frame without a code
 	CloseInvalidData   CloseCode = 1007
 	ClosePolicy        CloseCode = 1008
 	CloseTooBig        CloseCode = 1009
 	CloseInternal      CloseCode = 1011
+	CloseNoServer      CloseCode = 4404
 	CloseClaimed       CloseCode = 4409
+	CloseTooManyPhones CloseCode = 4429
 )
 
 // The reasons that go with them, exactly as they stand on the wire.
@@ -82,7 +85,16 @@ const (
 	ReasonTooSlow          = "message too slow"
 	ReasonTooBig           = "message too big"
 	ReasonInternal         = "internal error"
+	ReasonNoServer         = "no server with that id"
+	ReasonTooManyPhones    = "too many phones"
+	ReasonBacklog          = "phone backlog full"
+	ReasonInvalidFrame     = "frame is not valid JSON"
 )
+
+// Sendable reports whether a close frame may carry the code (RFC 6455 7.4 and its registry, docs/protocol.md 3).
+func (c CloseCode) Sendable() bool {
+	return c >= 3000 && c <= 4999 || c >= 1000 && c <= 1014 && (c < 1004 || c > 1006)
+}
 
 // Proof is why a claim could be refused: a pong, from whoever held the slot, that answered a ping younger than the claim.
 // Sent and Answered are both of the prober's clock; only their difference may be used elsewhere.

@@ -31,6 +31,16 @@ var all = []any{
 	Received{},
 	Ponged{},
 	Ended{},
+	Written{},
+	Join{},
+	Leave{},
+	Attached{},
+	Parked{},
+	Attach{},
+	Credit{},
+	Frame{},
+	Detach{},
+	Deliver{},
 }
 
 // declared returns the doc comment of each type of this package that is a message: that has a sealing method.
@@ -150,6 +160,15 @@ func fill(v reflect.Value, next *int) {
 		v.SetUint(uint64(*next))
 	case v.Kind() == reflect.Bool:
 		v.SetBool(true)
+	}
+}
+
+func TestSendableCloseCodes(t *testing.T) {
+	for code := range 1 << 16 {
+		want := code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
+		if CloseCode(code).Sendable() != want {
+			t.Errorf("%d: Sendable is %v", code, !want)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // accept upgrades a request by the library's handshake and takes the connection from there: frames are read and written here
 // (docs/decisions/0004). Where the handshake fails the response has been written.
-func (set *sockets) accept(w http.ResponseWriter, r *http.Request) (*socket, error) {
+func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketKind) (*socket, error) {
 	h := &hijacker{ResponseWriter: w}
 	// Any Origin: a page in a browser cannot set the headers of docs/protocol.md 1, so it never comes past the gate.
 	c, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
@@ -19,7 +19,8 @@ func (set *sockets) accept(w http.ResponseWriter, r *http.Request) (*socket, err
 		return nil, err
 	}
 	_ = c.CloseNow() // of the library's end only, see detached: it would stay for ever, by its finalizer
-	s := &socket{set: set, conn: h.conn, early: h.early}
+	s := &socket{set: set, kind: kind, conn: h.conn, early: h.early}
+	s.paused.Store(kind.paused)
 	s.heard.Store(set.now())
 	if set.poll != nil {
 		if sc, ok := h.conn.(syscall.Conn); ok {

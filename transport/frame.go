@@ -109,8 +109,12 @@ func appendHeader(b []byte, opcode byte, length int) []byte {
 	return binary.BigEndian.AppendUint64(append(b, 127), uint64(length))
 }
 
-// appendClose appends a close frame. A reason that does not fit is cut between two characters.
+// appendClose appends a close frame. A reason that does not fit is cut between two characters. CloseNoStatus is a close frame
+// without a code.
 func appendClose(b []byte, code messages.CloseCode, reason string) []byte {
+	if code == messages.CloseNoStatus {
+		return appendHeader(b, opClose, 0)
+	}
 	for len(reason) > maxControl-2 {
 		_, n := utf8.DecodeLastRuneInString(reason)
 		reason = reason[:len(reason)-n]
@@ -119,18 +123,17 @@ func appendClose(b []byte, code messages.CloseCode, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(code)), reason...)
 }
 
-// closeVerdict is what a peer's close frame is answered with: its own code; 1000 where it has none, since an empty answer
-// cannot be told from none by our actors; 1002 where it breaks RFC 6455 5.5.1 or 7.4.
+// closeVerdict is what a peer's close frame is answered with: its own code, or none where it has none; 1002 where it breaks
+// RFC 6455 5.5.1 or 7.4.
 func closeVerdict(payload []byte) messages.CloseCode {
 	if len(payload) == 0 {
-		return messages.CloseNormal
+		return messages.CloseNoStatus
 	}
 	if len(payload) == 1 || !utf8.Valid(payload[2:]) {
 		return messages.CloseProtocolError
 	}
-	code := binary.BigEndian.Uint16(payload)
-	if code >= 3000 && code <= 4999 || code >= 1000 && code <= 1014 && (code < 1004 || code > 1006) {
-		return messages.CloseCode(code)
+	if code := messages.CloseCode(binary.BigEndian.Uint16(payload)); code.Sendable() {
+		return code
 	}
 	return messages.CloseProtocolError
 }

@@ -54,10 +54,13 @@ func join(bs ...[]byte) []byte { return bytes.Join(bs, nil) }
 // recorder is an inbox that keeps what it is told, and closes its socket as an actor would.
 type recorder struct {
 	s    *socket
-	told chan messages.ToBinary
+	told chan messages.FromSocket
 }
 
-func (r recorder) Tell(m messages.ToBinary) {
+func (r recorder) Tell(m messages.FromSocket) {
+	if data, ok := m.(messages.Received); ok {
+		m = messages.Received{Bytes: bytes.Clone(data.Bytes)} // they are lent
+	}
 	r.told <- m
 	if e, ok := m.(messages.Ended); ok {
 		r.s.Close(e.Code, e.Reason)
@@ -72,9 +75,6 @@ func testSockets(t testing.TB, cfg socketConfig) *sockets {
 		cfg.ReadTimeout = time.Minute
 	}
 	cfg.WriteTimeout, cfg.Linger = time.Minute, time.Minute
-	if cfg.MaxMessageBytes == 0 {
-		cfg.MaxMessageBytes = 1 << 20
-	}
 	set, err := newSockets(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -87,20 +87,25 @@ func testSockets(t testing.TB, cfg socketConfig) *sockets {
 type pair struct {
 	*socket
 	peer net.Conn
-	told chan messages.ToBinary
+	told chan messages.FromSocket
 }
 
 // connect upgrades a real connection; early goes out with the request.
 func connect(t testing.TB, set *sockets, early []byte) pair {
 	t.Helper()
+	return connectAs(t, set, &socketKind{maxMessage: 1 << 20}, early)
+}
+
+func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair {
+	t.Helper()
 	accepted := make(chan recorder, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := set.accept(w, r)
+		s, err := set.accept(w, r, kind)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		rec := recorder{s, make(chan messages.ToBinary, 1<<12)}
+		rec := recorder{s, make(chan messages.FromSocket, 1<<12)}
 		accepted <- rec
 		s.start(rec)
 	}))
@@ -181,7 +186,7 @@ func inModes(t *testing.T, f func(t *testing.T, set func(socketConfig) *sockets)
 }
 
 // said is what an inbox was told up to its Ended.
-func said(told <-chan messages.ToBinary) (received []string, end messages.Ended) {
+func said(told <-chan messages.FromSocket) (received []string, end messages.Ended) {
 	for m := range told {
 		switch m := m.(type) {
 		case messages.Received:
@@ -204,7 +209,7 @@ func TestFrames(t *testing.T) {
 	}{
 		{"close", closing(1000, "bye"), nil, 1000},
 		{"close with a private code", closing(4001, ""), nil, 4001},
-		{"close without a code", frame(shut, nil), nil, 1000},
+		{"close without a code", frame(shut, nil), nil, messages.CloseNoStatus},
 		{"close with half a code", frame(shut, []byte{3}), nil, 1002},
 		{"close with a code that may not be sent", closing(1005, ""), nil, 1002},
 		{"close with a reason that is not UTF-8", closing(1000, "\xff"), nil, 1002},
@@ -261,7 +266,11 @@ func TestFrames(t *testing.T) {
 					for {
 						op, payload := p.read(t)
 						if op == opClose {
-							if code := binary.BigEndian.Uint16(payload); code != uint16(tc.code) {
+							code := messages.CloseNoStatus
+							if len(payload) > 0 {
+								code = messages.CloseCode(binary.BigEndian.Uint16(payload))
+							}
+							if code != tc.code {
 								t.Fatalf("%s: the close frame says %d", how, code)
 							}
 							break
@@ -337,7 +346,7 @@ func TestOnlyTheLatestProbeCounts(t *testing.T) {
 			t.Fatalf("%+v", m)
 		}
 		p.write(t, join(frame(pong, second), closing(1000, ""))) // a second pong is nobody's
-		if m := <-p.told; m != messages.ToBinary(messages.Ended{Code: 1000}) {
+		if m := <-p.told; m != messages.FromSocket(messages.Ended{Code: 1000}) {
 			t.Fatalf("%+v", m)
 		}
 	})
@@ -376,12 +385,10 @@ func TestCloseIsBehindWhatWasQueued(t *testing.T) {
 	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
 		p := connect(t, set(socketConfig{}), nil)
 		for range 100 {
-			p.send(false, func(b []byte) []byte { return append(appendHeader(b, opText, 3), "abc"...) })
+			p.Send([]byte("a"), []byte("b"), []byte("c"))
 		}
 		p.Close(4000, strings.Repeat("ä", 100))
-		if p.send(false, func(b []byte) []byte { return append(b, "after"...) }) {
-			t.Fatal("something was queued behind a close frame")
-		}
+		p.Send(nil, []byte("after"), nil)
 		p.Ping(messages.Probe{})
 		for range 100 {
 			if op, got := p.read(t); op != opText || string(got) != "abc" {
@@ -410,7 +417,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add(frame(text|0x40, nil))
 	f.Add(join(frame(begin, []byte("a")), frame(text, nil)))
 	f.Add(frame(text, make([]byte, 2000)))
-	set := testSockets(f, socketConfig{blocking: true, MaxMessageBytes: 1000})
+	set := testSockets(f, socketConfig{blocking: true})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ours, code := ourVerdict(set, b)
 		theirs, want := libraryVerdict(b)
@@ -419,8 +426,8 @@ func FuzzFrames(f *testing.F) {
 			// We are stricter: unmasked frames, lengths that are not minimal, reasons that are not UTF-8.
 		case code == messages.CloseTooBig && want == messages.CloseNone:
 			// We judge a message by its header; the library reads until the limit.
-		case code == messages.CloseNormal && want == messages.CloseNone:
-			// A close frame without a code is answered with 1000 here, and without a code there.
+		case code == messages.CloseNoStatus && want == messages.CloseNone:
+			// Both answer a close frame without a code by one without a code.
 		case code != want:
 			t.Fatalf("we end with %d, the library with %d", code, want)
 		}
@@ -444,9 +451,9 @@ func (talksToNobody) Write(b []byte) (int, error) { return len(b), nil }
 
 func ourVerdict(set *sockets, b []byte) ([]string, messages.CloseCode) {
 	peer, conn := net.Pipe()
-	s := &socket{set: set, conn: talksToNobody{conn}}
+	s := &socket{set: set, kind: &socketKind{maxMessage: 1000}, conn: talksToNobody{conn}}
 	set.remember(s)
-	told := make(chan messages.ToBinary, 1<<12)
+	told := make(chan messages.FromSocket, 1<<12)
 	s.start(recorder{s, told})
 	_, _ = peer.Write(b)
 	peer.Close()
@@ -589,7 +596,7 @@ func TestLoserHoldsNoGoroutine(t *testing.T) {
 	set := testSockets(t, socketConfig{})
 	before := runtime.NumGoroutine()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := set.accept(w, r)
+		s, err := set.accept(w, r, &socketKind{maxMessage: 1 << 20})
 		if err != nil {
 			t.Error(err)
 			return

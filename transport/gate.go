@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -26,6 +27,29 @@ func gate(h http.Header) (b actors.Binary, err error) {
 	return b, errors.Join(err1, err2)
 }
 
+// phoneGate checks the headers of a phone (docs/protocol.md 2). Of the token it looks at whether there is one, and lets go of it.
+func phoneGate(h http.Header) (p actors.Phone, err error) {
+	server, err1 := one(h, "X-Pyrycode-Server")
+	_, err2 := one(h, "X-Pyrycode-Token")
+	_, err3 := one(h, "User-Agent")
+	device := h.Values("X-Pyrycode-Device-Name")
+	var err4 error
+	if len(device) > 1 || len(device) == 1 && len(device[0]) > maxDeviceName {
+		err4 = fmt.Errorf("X-Pyrycode-Device-Name: want it at most once, and at most %d bytes", maxDeviceName)
+	}
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return p, err
+	}
+	if len(device) == 1 {
+		p.Device = strings.Clone(strings.ToValidUTF8(device[0], "\ufffd"))
+	}
+	p.Server, err = messages.ParseServerID(strings.Clone(server))
+	return p, err
+}
+
+// maxDeviceName is in bytes (docs/protocol.md 2).
+const maxDeviceName = 256
+
 // one is the value of a header that must be there, once, and not empty.
 func one(h http.Header, name string) (string, error) {
 	v := h.Values(name)
@@ -35,11 +59,16 @@ func one(h http.Header, name string) (string, error) {
 	return v[0], nil
 }
 
-// newConnID is for people, in logs and in the journal: it may repeat.
-func newConnID(server messages.ServerID) messages.ConnID {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return messages.ConnID("server-" + string(server) + "-" + hex.EncodeToString(b[:]))
+// newConnID makes the name of a binary's connection. It is for people, in logs and in the journal: it may repeat.
+func newConnID(server messages.ServerID) messages.ConnID { return connID("server-", server, 4) }
+
+// newPhoneID makes the name of a phone's connection, by which binaries know it: it does not repeat.
+func newPhoneID(server messages.ServerID) messages.ConnID { return connID("client-", server, 8) }
+
+func connID(prefix string, server messages.ServerID, bytes int) messages.ConnID {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return messages.ConnID(prefix + string(server) + "-" + hex.EncodeToString(b))
 }
 
 // remote is the peer's address without the port.

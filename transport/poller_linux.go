@@ -64,7 +64,7 @@ func (p *poller) arm(s *socket) {
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(fd), &ev)
 	})
 	if err != nil {
-		p.set.goroutine(s.unwritable)
+		p.set.goroutine(func() { s.unwritable(err) })
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *socket) sendNow(b []byte) {
 	s.mu.Lock()
 	if s.out.writing || s.out.closing {
 		s.mu.Unlock()
-		s.send(true, func(q []byte) []byte {
+		s.control(func(q []byte) []byte {
 			if len(q)+len(b) > maxPending {
 				q = keepPings(q)
 			}
@@ -185,14 +185,10 @@ func (s *socket) sendNow(b []byte) {
 	}
 	s.out.writing = true
 	s.mu.Unlock()
-	var n int
-	_ = s.raw.Write(func(fd uintptr) bool {
-		n, _ = syscall.Write(int(fd), b)
-		return true
-	})
+	n := s.tryWrite(b)
 	s.mu.Lock()
-	s.out.rest = append(s.out.rest, b[max(n, 0):]...)
-	more := len(s.out.rest)+len(s.out.control)+len(s.out.batch) > 0 || s.out.closing
+	s.out.rest = append(s.out.rest, b[n:]...)
+	more := !s.out.empty() || s.out.closing
 	s.out.writing = more
 	s.mu.Unlock()
 	if more {

@@ -53,7 +53,8 @@ type reading struct {
 	buf *buffer
 
 	open     bool   // a message has begun
-	message  []byte // of it, what has come
+	message  []byte // of it, what has come; empty for one that is whole in buf
+	held     bool   // the next message may not begin: it waits in the socket
 	rest     int64  // of the current frame, what has not
 	head     header // of the current frame
 	deadline bool   // a read deadline is set
@@ -65,16 +66,33 @@ func (s *socket) read(buf *buffer) {
 	r := reading{socket: s, buf: buf}
 	for {
 		r.consume()
+		if r.held {
+			if r.deadline {
+				r.setDeadline(0)
+			}
+			if s.hold(buf.bytes[buf.r:buf.w]) {
+				break // from here on whoever resumes reads
+			}
+			r.held = false
+			continue
+		}
 		if !r.more() {
 			break
 		}
 	}
 	buf.r, buf.w = 0, 0
 	buffers.Put(buf)
-	if s.raw != nil && !s.isGone() {
+	if s.raw != nil && !r.held && !s.isGone() {
 		s.asleep.Store(true)
 		s.set.poll.arm(s) // the last act: from here on the poller reads
 	}
+}
+
+// readOn reads as one that is awake, from b on.
+func (s *socket) readOn(b []byte) {
+	buf := buffers.Get().(*buffer)
+	buf.r, buf.w = 0, copy(buf.bytes[:], b)
+	s.set.goroutine(func() { s.read(buf) })
 }
 
 // more waits for bytes. It reports false where there is nothing to wait for: the connection sleeps, or has ended.
@@ -113,7 +131,7 @@ func (r *reading) more() bool {
 		return false
 	}
 	if err != nil && isTimeout(err) {
-		r.ended(messages.ClosePolicy, messages.ReasonTooSlow)
+		r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
 		return true
 	}
 	return r.got(err)
@@ -158,7 +176,7 @@ func (r *reading) consume() {
 			return
 		}
 		if h.invalid {
-			r.ended(messages.CloseProtocolError, "")
+			r.ended(messages.CloseProtocolError, "", false)
 			continue
 		}
 		if h.opcode >= opClose {
@@ -172,14 +190,25 @@ func (r *reading) consume() {
 			continue
 		}
 		if (h.opcode == opContinuation) != r.open {
-			r.ended(messages.CloseProtocolError, "")
+			r.ended(messages.CloseProtocolError, "", false)
 			continue
 		}
-		if int64(len(r.message))+h.length > int64(r.set.cfg.MaxMessageBytes) {
-			r.ended(messages.CloseTooBig, messages.ReasonTooBig)
+		if !r.open && r.paused.Load() {
+			r.held = true
+			return
+		}
+		if int64(len(r.message))+h.length > int64(r.kind.maxMessage) {
+			r.ended(messages.CloseTooBig, messages.ReasonTooBig, false)
 			continue
 		}
 		r.buf.r += h.size
+		if !r.open && h.fin && int64(len(b)-h.size) >= h.length { // the common case: whole, and in here
+			m := b[h.size : h.size+int(h.length)]
+			unmask(m, h.key, 0)
+			r.buf.r += int(h.length)
+			r.received(m)
+			continue
+		}
 		r.open, r.head, r.rest = true, h, h.length
 		if r.rest == 0 {
 			r.frameDone()
@@ -205,8 +234,14 @@ func (r *reading) frameDone() {
 	if !r.head.fin {
 		return
 	}
-	m := r.message
-	r.open, r.message, r.spoke = false, nil, true
+	r.open = false
+	r.received(r.message)
+	r.message = r.message[:0] // kept while the connection is awake
+}
+
+// received hands on a message, whose bytes may be used again when this returns.
+func (r *reading) received(m []byte) {
+	r.spoke = true
 	if r.deadline {
 		r.setDeadline(0)
 	}
@@ -233,7 +268,7 @@ func (r *reading) control(opcode byte, p []byte) {
 			r.cut() // both have said it
 			return
 		}
-		r.ended(closeVerdict(p), "")
+		r.ended(closeVerdict(p), "", false)
 	}
 }
 
@@ -247,7 +282,7 @@ func (s *socket) gone() {
 		s.cut()
 		return
 	}
-	s.ended(messages.CloseNone, "")
+	s.ended(messages.CloseNone, "", false)
 }
 
 func (s *socket) isGone() bool {

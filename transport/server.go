@@ -30,6 +30,8 @@ type Config struct {
 	ReadTimeout      time.Duration
 	WriteTimeout     time.Duration
 	MaxFrameBytes    int
+	PhoneBacklog     int // bytes that may wait for a phone
+	MaxQueuedBytes   int64
 	MaxConnections   int
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
@@ -59,10 +61,11 @@ const (
 
 // server is one running relay: its listeners, its sockets and its actors.
 type server struct {
-	cfg     Config
-	relay   *actors.Relay
-	sockets *sockets
-	began   time.Time
+	cfg                  Config
+	relay                *actors.Relay
+	sockets              *sockets
+	ofBinaries, ofPhones *socketKind
+	began                time.Time
 
 	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
 	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
@@ -79,13 +82,19 @@ func Run(ctx, cut context.Context, cfg Config) error {
 	set, err := newSockets(socketConfig{
 		Heartbeat: cfg.Heartbeat, HeartbeatTimeout: cfg.HeartbeatTimeout,
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout,
-		Linger: closeLinger, MaxMessageBytes: cfg.MaxFrameBytes + envelopeSlack,
+		Linger: closeLinger, MaxQueuedBytes: cfg.MaxQueuedBytes,
 	})
 	if err != nil {
 		return err
 	}
-	s := &server{cfg: cfg, sockets: set, began: time.Now()}
-	s.relay = actors.Start(actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log})
+	s := &server{
+		cfg: cfg, sockets: set, began: time.Now(),
+		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
+		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
+	}
+	s.relay = actors.Start(actors.Config{
+		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
+	})
 	defer set.stop()
 	return s.serve(ctx, cut)
 }
@@ -142,6 +151,7 @@ func (s *server) http(h http.Handler) *http.Server {
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/server", s.claim)
+	mux.HandleFunc("/v1/client", s.join)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	return mux
@@ -149,6 +159,22 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
+	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
+		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+		return s.relay.Binary(sock, who)
+	})
+}
+
+// join is GET /v1/client (docs/protocol.md 2).
+func (s *server) join(w http.ResponseWriter, r *http.Request) {
+	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
+		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+		return s.relay.Phone(sock, who)
+	})
+}
+
+// upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
 	if !s.enter() {
 		s.rejectedCapacity.Add(1)
 		w.Header().Set("Retry-After", retryAfter)
@@ -162,13 +188,11 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	who.Remote = remote(r.RemoteAddr)
-	sock, err := s.sockets.accept(w, r)
+	sock, err := s.sockets.accept(w, r, kind)
 	if err != nil {
 		return // the library has answered
 	}
-	who.Conn = newConnID(who.Server)
-	sock.start(s.relay.Binary(sock, who))
+	sock.start(start(sock, who))
 }
 
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
@@ -228,7 +252,7 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 		Holders int    `json:"connected_binaries"`
 		Phones  int    `json:"connected_phones"`
 		Uptime  int64  `json:"uptime_seconds"`
-	}{"ok", s.cfg.Build.Version, s.cfg.Build.Commit, s.cfg.Build.Built, s.relay.Holders(), 0, int64(time.Since(s.began).Seconds())})
+	}{"ok", s.cfg.Build.Version, s.cfg.Build.Commit, s.cfg.Build.Built, s.relay.Holders(), s.relay.Phones(), int64(time.Since(s.began).Seconds())})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -19,6 +19,7 @@ import (
 // It is read by one goroutine at a time: while it sleeps by the poller's, while it is awake by one of its own.
 type socket struct {
 	set        *sockets
+	kind       *socketKind
 	conn       net.Conn
 	raw        syscall.RawConn // of conn, or nil where the poller cannot be used
 	early      []byte          // came with the upgrade; until start
@@ -28,22 +29,29 @@ type socket struct {
 	heard  atomic.Int64 // when a byte last came, in nanoseconds of the set's clock
 	pinged atomic.Int64 // when the heartbeat's ping went out that nothing came after; 0: none is out
 	asleep atomic.Bool  // the poller reads; set by the goroutine that goes to sleep, cleared by the poller
-	deaf   atomic.Bool  // what still comes is thrown away: Ended was told, or Close called
+	deaf   atomic.Bool  // what still comes is thrown away: Ended was told, or a close frame has gone out
+	paused atomic.Bool  // no data message may be begun; set and cleared under mu
 
 	mu       sync.Mutex      // guards what follows
 	peerDone bool            // its close frame, or the end of its stream, has come
 	lost     bool            // nothing can be read
+	held     []byte          // read while paused, from the header of a data message on; nobody reads until Resume
 	inbox    inbox           // nil before start, and again once nothing may be told any more
 	end      *messages.Ended // what ended the reading, once it has ended
 	out      outbox
 	probe    *probing    // the latest, if any is unanswered
 	timer    *time.Timer // cuts a connection that was closed and does not go
+}
 
-	spent []byte // the writer's alone: the batch that it is writing
+// socketKind is what sockets of a kind have in common: those of binaries, those of phones.
+type socketKind struct {
+	maxMessage int   // bytes
+	backlog    int64 // how much may be queued for the peer, each message charged its length and messages.FrameCost; 0: no limit
+	paused     bool  // from the start
 }
 
 // inbox is where a socket's messages go.
-type inbox interface{ Tell(messages.ToBinary) }
+type inbox interface{ Tell(messages.FromSocket) }
 
 // probing is a ping that proves life.
 type probing struct {
@@ -63,7 +71,7 @@ func (s *socket) Ping(p messages.Probe) {
 }
 
 func (s *socket) ping(payload []byte) {
-	s.send(true, func(b []byte) []byte {
+	s.control(func(b []byte) []byte {
 		if len(b) > maxPending {
 			return b // the peer takes nothing: one ping more would not be heard either
 		}
@@ -105,14 +113,14 @@ func (s *socket) start(in inbox) {
 }
 
 // ended tells, once, that nothing more will be read, and how the connection should be closed.
-func (s *socket) ended(code messages.CloseCode, reason string) {
+func (s *socket) ended(code messages.CloseCode, reason string, drain bool) {
 	s.deaf.Store(true)
 	s.mu.Lock()
 	if s.end != nil {
 		s.mu.Unlock()
 		return
 	}
-	e := messages.Ended{Code: code, Reason: reason}
+	e := messages.Ended{Code: code, Reason: reason, Drain: drain}
 	s.end = &e
 	in := s.inbox
 	s.inbox = nil
@@ -120,20 +128,57 @@ func (s *socket) ended(code messages.CloseCode, reason string) {
 	if in != nil {
 		in.Tell(e)
 	}
+	s.Resume() // to hear the end of it
 }
 
-// unwritable says that nothing can be written any more: the connection is over, whatever was queued.
-func (s *socket) unwritable() {
+// Pause implements actors.Socket.
+func (s *socket) Pause() {
+	if s.paused.Load() {
+		return
+	}
 	s.mu.Lock()
-	s.out = outbox{closing: true, shut: true}
+	s.paused.Store(true)
 	s.mu.Unlock()
-	s.ended(messages.CloseNone, "")
-	s.cut()
+}
+
+// Resume implements actors.Socket.
+func (s *socket) Resume() {
+	if !s.paused.Load() {
+		return
+	}
+	s.mu.Lock()
+	s.paused.Store(false)
+	held := s.held
+	s.held = nil
+	s.mu.Unlock()
+	if held != nil {
+		s.heard.Store(s.set.now()) // for so long it was the relay that did not listen
+		s.readOn(held)
+	}
+}
+
+// hold keeps b until Resume. It reports false where that has come meanwhile.
+func (s *socket) hold(b []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.paused.Load() || s.deaf.Load() {
+		return false
+	}
+	s.held = append(make([]byte, 0, len(b)), b...)
+	return true
+}
+
+// holding: nobody reads.
+func (s *socket) holding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held != nil
 }
 
 // closeWritten ends the write side behind the close frame, and gives the peer the linger to end its own.
 func (s *socket) closeWritten() {
 	s.deaf.Store(true)
+	s.Resume()
 	s.mu.Lock()
 	over := s.peerDone
 	if !over {

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
@@ -15,7 +16,7 @@ type socketConfig struct {
 	ReadTimeout      time.Duration // from the first byte of a message to its last
 	WriteTimeout     time.Duration // of one write
 	Linger           time.Duration // from a close frame to the end of TCP
-	MaxMessageBytes  int
+	MaxQueuedBytes   int64         // what may wait to be written, of all connections; 0: no limit
 
 	// blocking keeps a goroutine in each connection's read, as is done where there is no poller.
 	blocking bool
@@ -28,6 +29,9 @@ type sockets struct {
 	birth time.Time
 	work  sync.WaitGroup // every goroutine that was started here
 	done  chan struct{}
+
+	queued    atomic.Int64 // what waits to be written, of all connections
+	relieving atomic.Bool  // somebody looks for the longest queue
 
 	mu    sync.Mutex // guards live and empty
 	live  map[*socket]struct{}
@@ -62,9 +66,46 @@ func (set *sockets) begin(s *socket) {
 		set.poll.arm(s)
 		return
 	}
-	buf := buffers.Get().(*buffer)
-	buf.r, buf.w = 0, copy(buf.bytes[:], early)
-	set.goroutine(func() { s.read(buf) })
+	s.readOn(early)
+}
+
+// account counts bytes that wait to be written. Over the budget the phone with the longest queue is closed, by a goroutine of
+// its own, until what waits is within it again.
+func (set *sockets) account(bytes int64) {
+	if set.queued.Add(bytes) <= set.cfg.MaxQueuedBytes || bytes <= 0 || set.cfg.MaxQueuedBytes == 0 {
+		return
+	}
+	if !set.relieving.Swap(true) {
+		set.goroutine(set.relieve)
+	}
+}
+
+func (set *sockets) relieve() {
+	defer set.relieving.Store(false)
+	for set.queued.Load() > set.cfg.MaxQueuedBytes {
+		var longest *socket
+		most := int64(0)
+		for _, s := range set.all(nil) {
+			if n := s.backlog(); n > most {
+				longest, most = s, n
+			}
+		}
+		if longest == nil {
+			return // what waits is for binaries, and within the windows of their phones
+		}
+		longest.ended(messages.CloseInternal, messages.ReasonBacklog, false)
+		longest.Drop(messages.CloseInternal, messages.ReasonBacklog) // where its actor has not done so yet
+	}
+}
+
+// backlog is what waits for a phone, and 0 for a binary and for what ends already.
+func (s *socket) backlog() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kind.backlog == 0 || s.out.closing {
+		return 0
+	}
+	return s.out.queued
 }
 
 func (set *sockets) remember(s *socket) {
@@ -109,7 +150,7 @@ func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reaso
 	began := time.Now()
 	for i, s := range all {
 		wait(ctx, time.Until(began.Add(spread*time.Duration(i)/time.Duration(len(all)))))
-		s.ended(code, reason)
+		s.ended(code, reason, true)
 	}
 	set.waitEmpty(ctx)
 	for _, s := range set.all(all[:0]) {
@@ -178,12 +219,12 @@ func (set *sockets) sweep() {
 func (s *socket) sweep(now int64) {
 	heard, pinged := s.heard.Load(), s.pinged.Load()
 	switch {
-	case s.deaf.Load() || now-heard < int64(s.set.cfg.Heartbeat):
+	case s.deaf.Load() || now-heard < int64(s.set.cfg.Heartbeat) || s.holding():
 		return
 	case pinged <= heard: // 0, or something came since
 		s.pinged.Store(now)
 		s.ping(nil)
 	case now-pinged >= int64(s.set.cfg.HeartbeatTimeout):
-		s.ended(messages.CloseInternal, messages.ReasonHeartbeatTimeout)
+		s.ended(messages.CloseInternal, messages.ReasonHeartbeatTimeout, false)
 	}
 }

@@ -21,8 +21,14 @@ func (m *Machine) Check() (err error) {
 		if s.id != id {
 			broken("%s: is kept under %s", s.id, id)
 		}
-		if s.epoch < 1 || s.epoch > m.epoch {
+		if s.epoch < 0 || s.epoch > m.epoch || s.epoch == 0 && s.held() {
 			broken("%s: epoch %d was never given out (the last was %d)", id, s.epoch, m.epoch)
+		}
+		if s.epoch == 0 && !s.lapsed && len(s.phones) == 0 {
+			broken("%s: is free, and still here", id)
+		}
+		if len(s.phones) > m.cfg.MaxPhones {
+			broken("%s: %d phones, at most %d may be", id, len(s.phones), m.cfg.MaxPhones)
 		}
 		s.check()
 	}
@@ -69,6 +75,10 @@ func Failure(now time.Time, m messages.ToRegistry) Entry {
 		e.Server, e.Probe = m.Server, m.Probe
 	case messages.GraceExpired:
 		e.Server, e.Epoch = m.Server, m.Epoch
+	case messages.Join:
+		e.Server, e.Conn, e.Remote, e.Device = m.Server, m.Conn, m.Remote, m.Device
+	case messages.Leave:
+		e.Server = m.Server
 	case messages.ShutDown:
 	}
 	return e
@@ -93,6 +103,10 @@ func askedBy(m messages.ToRegistry) Asked {
 		return AskedGraceExpired
 	case messages.ShutDown:
 		return AskedShutDown
+	case messages.Join:
+		return AskedJoin
+	case messages.Leave:
+		return AskedLeave
 	}
 	panic(fmt.Sprintf("slots: no name for %T", m))
 }

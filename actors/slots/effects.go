@@ -17,6 +17,12 @@ type Tell struct {
 	Message messages.ToBinary
 }
 
+// TellPhone sends Message to the phone connection at To.
+type TellPhone struct {
+	To      messages.Address
+	Message messages.ToPhone
+}
+
 // Arm hands Say to the registry at At or later. Nothing is ever disarmed: a late Say carries an old epoch or probe number, and
 // changes nothing.
 type Arm struct {
@@ -27,6 +33,7 @@ type Arm struct {
 // Record adds Entry to the journal. The entry belongs to the machine: copy it before the next Step.
 type Record struct{ Entry *Entry }
 
-func (Tell) effect()   {}
-func (Arm) effect()    {}
-func (Record) effect() {}
+func (Tell) effect()      {}
+func (TellPhone) effect() {}
+func (Arm) effect()       {}
+func (Record) effect()    {}

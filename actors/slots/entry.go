@@ -20,10 +20,12 @@ const (
 	AskedProbeDue
 	AskedGraceExpired
 	AskedShutDown
+	AskedJoin
+	AskedLeave
 )
 
 func (a Asked) String() string {
-	return [...]string{"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down"}[a]
+	return [...]string{"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down", "join", "leave"}[a]
 }
 
 // Decided is what became of it.
@@ -31,19 +33,24 @@ type Decided uint8
 
 // The words are those of the journal as it is served (docs/protocol.md 5).
 const (
-	Granted   Decided = iota + 1 // the claimant holds the slot from here on
-	Waiting                      // the claim waits for a probe
-	Refused                      // the claimant is closed with 4409
-	TookOver                     // the claimant holds the slot that its silent holder lost
-	Released                     // the slot is in grace, or free where grace is 0, or goes to the next in line
-	Withdrawn                    // the claim is forgotten: its connection ended, or the relay shuts down
-	Freed                        // grace ran out
-	Evicted                      // the claim came after shutdown had begun
-	Failed                       // the registry's handling of the message panicked: nothing was changed
+	Granted    Decided = iota + 1 // the claimant holds the slot from here on
+	Waiting                       // the claim waits for a probe
+	Refused                       // the claimant is closed with 4409
+	TookOver                      // the claimant holds the slot that its silent holder lost
+	Released                      // the slot is in grace, or free where grace is 0, or goes to the next in line
+	Withdrawn                     // the claim is forgotten: its connection ended, or the relay shuts down
+	Freed                         // grace ran out
+	Evicted                       // the claim came after shutdown had begun
+	Failed                        // the registry's handling of the message panicked: nothing was changed
+	Attached                      // the phone belongs to the slot, and to its holder
+	Parked                        // the phone belongs to the slot, and waits for a holder
+	TurnedAway                    // the phone is closed
+	Left                          // the phone belongs to the slot no more
 )
 
 func (d Decided) String() string {
-	return [...]string{"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed"}[d]
+	return [...]string{"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
+		"attached", "parked", "turned_away", "left"}[d]
 }
 
 // Why is the rule that decided; [Entry.Reason] makes it a sentence.
@@ -63,6 +70,11 @@ const (
 	GraceRanOut
 	ShuttingDown
 	Panicked
+	BinaryIsThere
+	JustStarted
+	NobodyHolds
+	NoPlace
+	NoGrace
 )
 
 // Entry is one decision of the registry. It is a plain value, so that keeping one costs no allocation; the sentence is made
@@ -84,6 +96,7 @@ type Entry struct {
 
 	Version messages.Version // for the log line of a grant
 	Remote  string           // for the log line
+	Device  string           // for the log line of a phone
 }
 
 // Reason says why, as a sentence for people.
@@ -113,6 +126,16 @@ func (e *Entry) Reason() string {
 		return "the relay is shutting down"
 	case Panicked:
 		return "the rule for this message panicked; nothing was changed"
+	case BinaryIsThere:
+		return fmt.Sprintf("%s holds it", e.Other)
+	case JustStarted:
+		return "the relay has just started, and nobody has claimed it yet"
+	case NobodyHolds:
+		return "nobody holds it"
+	case NoPlace:
+		return "it has as many phones as it may have"
+	case NoGrace:
+		return "its binary left, and there is no grace"
 	}
 	return "?"
 }

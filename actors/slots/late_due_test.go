@@ -10,7 +10,7 @@ import (
 // TestLateProbeDueIsNotWaitedFor: the interval is over, a claim has the holder probed, and only then comes the ProbeDue that was
 // armed for the interval. Found by the simulator of package actors (seed 2869): the line then waited for ever.
 func TestLateProbeDueIsNotWaitedFor(t *testing.T) {
-	m := New(Config{ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond})
+	m := New(start, Config{ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond})
 	at := func(d time.Duration, msg messages.ToRegistry) []Effect { return m.Step(start.Add(d), msg) }
 	claim := func(d time.Duration, who string, token messages.ClaimToken) {
 		at(d, messages.Claim{Server: "alpha", From: messages.Address(who), Token: token, Conn: messages.ConnID(who)})

@@ -183,7 +183,7 @@ func withoutEpochs(effects []Effect) string {
 
 // TestPanicChangesNothing: a message whose rule panics, here for a broken invariant, leaves every slot as it was.
 func TestPanicChangesNothing(t *testing.T) {
-	m := New(storyTimes)
+	m := New(start, storyTimes)
 	claim := messages.Claim{Server: "alpha", From: "a", Token: 1, Conn: "a"}
 	m.Step(start, claim)
 	before := fmt.Sprintf("%+v", m.slots)
@@ -206,7 +206,7 @@ func TestPanicChangesNothing(t *testing.T) {
 }
 
 func BenchmarkClaimAndReleaseOfFreeSlot(b *testing.B) {
-	m := New(Config{ProbeTimeout: time.Second, ProbeInterval: time.Second})
+	m := New(start, Config{ProbeTimeout: time.Second, ProbeInterval: time.Second})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		m.Step(start, messages.Claim{Server: "alpha", From: "a", Token: messages.ClaimToken(i)})
@@ -215,7 +215,7 @@ func BenchmarkClaimAndReleaseOfFreeSlot(b *testing.B) {
 }
 
 func BenchmarkRefusedClaim(b *testing.B) {
-	m := New(Config{ProbeTimeout: time.Second})
+	m := New(start, Config{ProbeTimeout: time.Second})
 	m.Step(start, messages.Claim{Server: "alpha", From: "a", Token: 1})
 	b.ReportAllocs()
 	for i := 1; b.Loop(); i++ {

@@ -14,9 +14,12 @@ type slot struct {
 
 	waiting []claim // in order of arrival, so also in order of needs
 	probe   probe
+
+	phones []party // in order of arrival, at most Config.MaxPhones; they wait where nobody holds the slot
+	lapsed bool    // it was held since the relay started, and is free again: the startup grace is over for it
 }
 
-// party is one end of a grant.
+// party is a connection that has the slot, or wants it, or is a phone of it.
 type party struct {
 	from  messages.Address // empty: nobody
 	token messages.ClaimToken

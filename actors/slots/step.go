@@ -14,12 +14,15 @@ type Config struct {
 	Grace         time.Duration // how long a released slot is kept; 0 frees it at once
 	ProbeTimeout  time.Duration // how long a probe may stay unanswered
 	ProbeInterval time.Duration // the least time between two probes of one slot
+	StartupGrace  time.Duration // how long after the start a slot that was never held counts as in grace
+	MaxPhones     int           // the most phones of one slot
 }
 
 // Machine is every slot of the relay and the rules for them. It belongs to one goroutine at a time.
 type Machine struct {
 	cfg     Config
-	slots   map[messages.ServerID]slot // held or in grace; a free slot is not here
+	opens   time.Time                  // when the startup grace ends
+	slots   map[messages.ServerID]slot // held, in grace, or with phones; a free slot is not here
 	epoch   messages.Epoch             // the last one given out, whatever the slot
 	closing bool
 
@@ -27,12 +30,12 @@ type Machine struct {
 	entries []Entry
 }
 
-// New returns a machine in which every slot is free.
-func New(cfg Config) *Machine {
-	return &Machine{cfg: cfg, slots: make(map[messages.ServerID]slot)}
+// New returns the machine of a relay that starts now: every slot is free.
+func New(now time.Time, cfg Config) *Machine {
+	return &Machine{cfg: cfg, opens: now.Add(cfg.StartupGrace), slots: make(map[messages.ServerID]slot)}
 }
 
-// Len is the number of slots that are held or in grace.
+// Len is the number of slots that are not free.
 func (m *Machine) Len() int { return len(m.slots) }
 
 // Step handles one message at one moment and says what has to be done, in order. Equal state and arguments, equal effects.
@@ -46,6 +49,10 @@ func (m *Machine) Step(now time.Time, msg messages.ToRegistry) []Effect {
 		t.on(msg.Server, func() { t.withdraw(msg) })
 	case messages.Release:
 		t.on(msg.Server, func() { t.release(msg) })
+	case messages.Join:
+		t.on(msg.Server, func() { t.join(msg) })
+	case messages.Leave:
+		t.on(msg.Server, func() { t.leave(msg) })
 	case messages.ProbeAnswered:
 		t.on(msg.Server, func() { t.probeAnswered(msg) })
 	case messages.ProbeExpired:
@@ -83,7 +90,7 @@ func (t *turn) on(server messages.ServerID, rule func()) {
 	rule()
 	t.check()
 	switch {
-	case t.held() || t.inGrace():
+	case t.held() || t.inGrace() || t.lapsed || len(t.phones) > 0:
 		t.m.slots[server] = t.slot
 	case known:
 		delete(t.m.slots, server)
@@ -124,6 +131,9 @@ func (t *turn) grant(c claim, how Decided, why Why) {
 	}
 	t.holder = c.party
 	t.tell(c.from, messages.Granted{Epoch: t.epoch})
+	for _, p := range t.phones { // after the holder knows: it will hear from them
+		t.tellPhone(p.from, messages.Attached{Epoch: t.epoch, Binary: c.from})
+	}
 	t.probeNext()
 }
 
@@ -236,36 +246,112 @@ func (t *turn) vacate() {
 	case len(t.waiting) > 0:
 		t.grant(t.shift(), Granted, FirstInLine)
 	case t.m.cfg.Grace == 0:
-		t.free()
+		t.free(NoGrace, 0)
 	default:
+		for _, p := range t.phones {
+			t.tellPhone(p.from, messages.Parked{Epoch: t.epoch})
+		}
 		t.arm(t.now.Add(t.m.cfg.Grace), messages.GraceExpired{Server: t.id, Epoch: t.epoch})
 	}
 }
 
-// graceExpired frees a slot that nobody claimed since the release of this epoch.
+// graceExpired frees a slot that nobody claimed since the release of this epoch, or since the relay started.
 func (t *turn) graceExpired(m messages.GraceExpired) {
-	if !t.inGrace() || t.epoch != m.Epoch {
-		return // claimed again in time
+	switch {
+	case t.held() || t.epoch != m.Epoch: // claimed again in time
+	case t.inGrace():
+		e := t.recordHolder(Freed, GraceRanOut)
+		e.Waited = t.m.cfg.Grace
+		t.free(GraceRanOut, t.m.cfg.Grace)
+	default:
+		t.free(GraceRanOut, t.m.cfg.StartupGrace)
 	}
-	e := t.recordHolder(Freed, GraceRanOut)
-	e.Waited = t.m.cfg.Grace
-	t.free()
 }
 
-func (t *turn) free() { t.slot = slot{id: t.id} }
+// free frees the slot. Its phones have nobody to wait for.
+func (t *turn) free(why Why, waited time.Duration) {
+	for _, p := range t.phones {
+		e := t.record(claim{party: p}, Left, why)
+		e.Waited = waited
+		t.tellPhone(p.from, messages.Evicted{Code: messages.CloseNoServer, Reason: messages.ReasonNoServer})
+	}
+	was := t.epoch
+	t.slot = slot{id: t.id, lapsed: t.startingUp()}
+	if t.lapsed && was != 0 {
+		t.arm(t.m.opens, messages.GraceExpired{Server: t.id})
+	}
+}
+
+// startingUp: the relay has just started, and who was here before may not be back yet.
+func (t *turn) startingUp() bool { return t.now.Before(t.m.opens) }
+
+// join: a phone comes to a binary, or waits for it where one is to be expected (docs/protocol.md 2).
+func (t *turn) join(m messages.Join) {
+	c := claim{party: party{from: m.From, token: m.Token, conn: m.Conn}, remote: m.Remote}
+	expected := !t.held() && !t.inGrace() && !t.lapsed && t.startingUp()
+	switch {
+	case t.m.closing:
+		t.turnAway(c, ShuttingDown, messages.CloseGoingAway, messages.ReasonShuttingDown)
+		return
+	case !t.held() && !t.inGrace() && !expected:
+		t.turnAway(c, NobodyHolds, messages.CloseNoServer, messages.ReasonNoServer)
+		return
+	case len(t.phones) >= t.m.cfg.MaxPhones:
+		t.turnAway(c, NoPlace, messages.CloseTooManyPhones, messages.ReasonTooManyPhones)
+		return
+	}
+	var e *Entry
+	switch {
+	case t.held():
+		e = t.record(c, Attached, BinaryIsThere)
+		t.tellPhone(c.from, messages.Attached{Epoch: t.epoch, Binary: t.holder.from})
+	case expected:
+		e = t.record(c, Parked, JustStarted)
+		if len(t.phones) == 0 {
+			t.arm(t.m.opens, messages.GraceExpired{Server: t.id})
+		}
+	default:
+		e = t.record(c, Parked, InGrace)
+	}
+	e.Other, e.Device = t.holder.conn, m.Device
+	t.phones = slices.Concat(t.phones, []party{c.party}) // a new slice: the old one is the old slot's
+}
+
+// turnAway has a phone closed that was never here.
+func (t *turn) turnAway(c claim, why Why, code messages.CloseCode, reason string) {
+	t.record(c, TurnedAway, why)
+	t.tellPhone(c.from, messages.Evicted{Code: code, Reason: reason})
+}
+
+// leave: a phone's connection has ended.
+func (t *turn) leave(m messages.Leave) {
+	i := slices.IndexFunc(t.phones, func(p party) bool { return p.token == m.Token })
+	if i < 0 {
+		return // it was evicted, or turned away
+	}
+	t.record(claim{party: t.phones[i]}, Left, ConnectionEnded)
+	t.phones = slices.Concat(t.phones[:i], t.phones[i+1:])
+	if len(t.phones) == 0 {
+		t.phones = nil
+	}
+}
 
 // shutDown gives every slot back and forgets every waiting claim; their connections are closed by the server. The slots go
 // in the order of their names, since a map has none.
 func (t *turn) shutDown() {
 	for _, server := range slices.Sorted(maps.Keys(t.m.slots)) {
 		t.slot = t.m.slots[server]
-		if t.held() {
+		switch {
+		case t.held():
 			t.recordHolder(Released, ShuttingDown)
-		} else {
+		case t.inGrace():
 			t.recordHolder(Freed, ShuttingDown)
 		}
 		for _, c := range t.waiting {
 			t.record(c, Withdrawn, ShuttingDown)
+		}
+		for _, p := range t.phones {
+			t.record(claim{party: p}, Left, ShuttingDown)
 		}
 	}
 	t.m.closing = true
@@ -284,6 +370,10 @@ func (t *turn) shift() claim {
 
 func (t *turn) tell(to messages.Address, m messages.ToBinary) {
 	t.effects = append(t.effects, Tell{to, m})
+}
+
+func (t *turn) tellPhone(to messages.Address, m messages.ToPhone) {
+	t.effects = append(t.effects, TellPhone{to, m})
 }
 
 func (t *turn) arm(at time.Time, m messages.ToRegistry) { t.effects = append(t.effects, Arm{at, m}) }

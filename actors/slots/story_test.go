@@ -66,7 +66,7 @@ type ask struct {
 }
 
 func newPlay(cfg Config) *play {
-	return &play{m: New(cfg), now: start, cast: map[string]*character{}}
+	return &play{m: New(start, cfg), now: start, cast: map[string]*character{}}
 }
 
 // act plays one line of a story.

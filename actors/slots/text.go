@@ -17,7 +17,7 @@ func (e *Entry) Line(start time.Time) string {
 	return fmt.Sprintf("#%d %s %s %s: %s %s e%d (%s)", e.Seq, e.Time.Sub(start), e.Server, e.Asked, about, e.Decided, e.Epoch, e.Reason())
 }
 
-// Text is the one text form of a message to a binary, or of one that a timer carries.
+// Text is the one text form of a message of the registry's, or of one that a timer carries.
 func Text(m any) string {
 	switch m := m.(type) {
 	case messages.Granted:
@@ -28,6 +28,10 @@ func Text(m any) string {
 		return fmt.Sprintf("Probe %d", m.Probe)
 	case messages.Evicted:
 		return fmt.Sprintf("Evicted, %d %s", m.Code, m.Reason)
+	case messages.Attached:
+		return fmt.Sprintf("Attached e%d", m.Epoch)
+	case messages.Parked:
+		return fmt.Sprintf("Parked e%d", m.Epoch)
 	case messages.Settled:
 		return "Settled"
 	case messages.ProbeExpired:

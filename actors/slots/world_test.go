@@ -62,7 +62,7 @@ const (
 )
 
 func newWorld(claimants, servers int, cfg Config) *world {
-	w := &world{m: *New(cfg), now: start, silent: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
+	w := &world{m: *New(start, cfg), now: start, silent: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
 	for i := range w.who {
 		w.who[i].server = i % servers
 	}

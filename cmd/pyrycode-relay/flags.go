@@ -27,6 +27,11 @@ type flags struct {
 	ProbeInterval time.Duration `default:"100ms" group:"Claims" help:"The least time between two probes of one slot."`
 	Journal       int           `default:"4096" placeholder:"N" group:"Claims" help:"How many of the newest decisions are kept for /claims (${default})."`
 
+	MaxPhones         int           `default:"16" placeholder:"N" group:"Phones" help:"How many phones a slot may have (${default})."`
+	StartupGrace      time.Duration `default:"0s" group:"Phones" help:"For so long after the start, phones may wait for a binary that has not claimed its slot yet; 0 turns them away."`
+	PhoneBacklogBytes int           `default:"4194304" placeholder:"BYTES" group:"Phones" help:"How much may wait for a phone that does not keep up, before it is closed (${default})."`
+	MaxQueuedBytes    int64         `default:"0" placeholder:"BYTES" group:"Phones" help:"How much may wait for all connections together, before the phone with the longest queue is closed; 0 is a quarter of the memory limit."`
+
 	Heartbeat        time.Duration `default:"30s" group:"Connections" help:"Ping a peer that nothing came from for so long."`
 	HeartbeatTimeout time.Duration `default:"30s" group:"Connections" help:"Close a peer that stays silent for so long after that ping."`
 	ReadTimeout      time.Duration `default:"30s" group:"Connections" help:"The longest that a message may take from its first byte to its last."`
@@ -65,6 +70,16 @@ func (f *flags) Validate() error {
 		{"probe-timeout", f.ProbeTimeout, f.ProbeTimeout > 0, "a positive duration such as 5s"},
 		{"probe-interval", f.ProbeInterval, f.ProbeInterval > 0, "a positive duration such as 100ms"},
 		{"journal", f.Journal, f.Journal >= 1 && f.Journal <= maxJournal, fmt.Sprintf("1 to %d", maxJournal)},
+		{"max-phones", f.MaxPhones, f.MaxPhones >= 1 && f.MaxPhones <= maxPhones, fmt.Sprintf("1 to %d", maxPhones)},
+		{"startup-grace", f.StartupGrace, f.StartupGrace >= 0, "0 (none) or a positive duration such as 60s"},
+		{
+			"phone-backlog-bytes", f.PhoneBacklogBytes, f.PhoneBacklogBytes >= minBacklog && f.PhoneBacklogBytes <= maxBacklog,
+			fmt.Sprintf("%d to %d", minBacklog, maxBacklog),
+		},
+		{
+			"max-queued-bytes", f.MaxQueuedBytes, f.MaxQueuedBytes == 0 || f.MaxQueuedBytes >= minQueued,
+			fmt.Sprintf("0 (a quarter of the memory limit) or at least %d", minQueued),
+		},
 		{"heartbeat", f.Heartbeat, f.Heartbeat > 0, "a positive duration such as 30s"},
 		{"heartbeat-timeout", f.HeartbeatTimeout, f.HeartbeatTimeout > 0, "a positive duration such as 30s"},
 		{"read-timeout", f.ReadTimeout, f.ReadTimeout > 0, "a positive duration such as 30s"},
@@ -87,6 +102,10 @@ func (f *flags) Validate() error {
 const (
 	maxJournal = 1 << 20  // about 300 MiB
 	maxFrame   = 16 << 20 // a message is held in memory, whole
+	maxPhones  = 10_000   // of one slot: the registry tells each of them of a new holder
+	minBacklog = 64 << 10
+	maxBacklog = 1 << 30
+	minQueued  = 1 << 20
 )
 
 func isAddr(s string) bool {
@@ -140,10 +159,13 @@ func (f *flags) config() transport.Config {
 	}
 	return transport.Config{
 		Listen: f.InsecureListen, AdminListen: admin, AdminAllowRemote: f.AdminAllowRemote,
-		Slots:   slots.Config{Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval},
+		Slots: slots.Config{
+			Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval,
+			StartupGrace: f.StartupGrace, MaxPhones: f.MaxPhones,
+		},
 		Journal: f.Journal, Heartbeat: f.Heartbeat, HeartbeatTimeout: f.HeartbeatTimeout,
 		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
-		MaxFrameBytes: f.MaxFrameBytes, MaxConnections: f.MaxConnections,
+		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
 		Log: f.logger(),
 	}

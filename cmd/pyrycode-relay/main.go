@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -48,6 +50,9 @@ func run(args []string) int {
 	cfg := f.config()
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = connectionsByDescriptors()
+	}
+	if cfg.MaxQueuedBytes == 0 {
+		cfg.MaxQueuedBytes = memoryLimit() / 4
 	}
 	cfg.Build = build
 	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin) }
@@ -147,4 +152,25 @@ func connectionsByDescriptors() int {
 	}
 	const most = 1 << 20 // an unlimited machine still has only so much memory
 	return int(max(1, min(lim.Cur, most)-spareDescriptors))
+}
+
+// memoryLimit is what this process may use, in bytes: what GOMEMLIMIT says, or the container's limit, or what the machine has.
+func memoryLimit() int64 {
+	const unknown = 1 << 30
+	limit := debug.SetMemoryLimit(-1) // reads it
+	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
+			limit = min(limit, n)
+		}
+	}
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
+			limit = min(limit, kib<<10)
+		}
+	}
+	if limit == math.MaxInt64 {
+		return unknown
+	}
+	return limit
 }
