@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -321,6 +322,35 @@ func TestReaderWaitsForRoom(t *testing.T) {
 	if queuedMost > kind.room {
 		t.Errorf("%d were queued, want at most %d", queuedMost, kind.room)
 	}
+}
+
+// TestReaderIsNotHeldUpByOtherSenders: it waits until what it sent itself is handled, whatever else is queued.
+func TestReaderIsNotHeldUpByOtherSenders(t *testing.T) {
+	system := newSystem()
+	synctest.Test(t, func(t *testing.T) {
+		kind := &mailboxKind{room: 1, inline: func(any) bool { return false }, later: func(*mailbox) {}}
+		box := newMailbox(kind)
+		pid := system.Root.Spawn(actor.PropsFromFunc(func(actor.Context) {}, actor.WithMailbox(func() actor.Mailbox { return box })))
+		box.run(nil, 1) // its start
+		box.PostUserMessage(messages.Received{})
+		for range 10 {
+			system.Root.Send(pid, "of another sender")
+		}
+		returned := false
+		go func() {
+			box.awaitRoom()
+			returned = true
+		}()
+		synctest.Wait()
+		if returned {
+			t.Fatal("there is no room")
+		}
+		box.run(nil, 1)
+		synctest.Wait()
+		if !returned || box.UserMessageCount() == 0 {
+			t.Fatalf("the reader still waits, with %d messages of others queued", box.UserMessageCount())
+		}
+	})
 }
 
 func TestIdleMailboxKeepsNoLargeQueue(t *testing.T) {

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"slices"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/envelope"
@@ -115,12 +117,7 @@ func (p *members) detach(conn messages.ConnID) (m *member, ask bool) {
 }
 
 func (p *members) isAsked(m *member) bool {
-	for _, a := range p.asked {
-		if a == m {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.asked, m)
 }
 
 // written takes a Written. It calls credit for each phone that gets bytes, and reports whether another has to be asked for.

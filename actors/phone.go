@@ -98,12 +98,9 @@ func (p *phone) attached(m messages.Attached) {
 	p.tell(messages.Attach{Epoch: m.Epoch, Conn: p.conn, From: p.address()})
 }
 
-// park: nobody is there to read for.
+// park: nobody is there to read for. A former binary is not told: it has ended, or is about to.
 func (p *phone) park() {
 	p.socket.Pause()
-	if p.epoch != 0 {
-		p.tell(messages.Detach{Epoch: p.epoch, Conn: p.conn}) // to one that is about to end; it may have been taken over
-	}
 	p.epoch, p.binary, p.window = 0, nil, 0
 }
 

@@ -1,7 +1,10 @@
 package actors
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -38,12 +41,21 @@ type known struct {
 	proved   map[messages.ProbeNumber]bool
 	answered int  // how often it heard Granted, Refused or, instead of either, Evicted
 	ill      bool // a panic hit it: it may be closed unsettled, or lose a slot that it has proved
+
+	// Of phones.
+	reached *known         // the binary that frames of it were sent to
+	spoken  int            // how many
+	told    messages.Epoch // of the holder that it heard of last; 0: none
+	noticed bool           // a binary was told of its end
+	ordered bool           // it was closed by its binary's order
+	heard   map[messages.ConnID]int
 }
 
 // seen counts what happened: a world in which nothing happens keeps every rule.
 type seen struct {
 	Granted, InGrace, FirstInLine, Refused, TookOver, Freed, Evicted, Withdrawn, WithdrawnGrants, LateReleases, LatePongs, LateTimers,
-	Failed, PanicsOfBinaries, PanicsOfSockets int
+	Failed, PanicsOfBinaries, PanicsOfSockets, PanicsOfPhones int
+	Attached, Parked, TurnedAway, TooMany, PhonesEvicted, CarriedOver, FramesToBinaries, FramesToPhones, Notices, Ordered, LostSessions, NoFrame, Overfull int
 }
 
 func newJudge(w *world) *judge {
@@ -63,7 +75,7 @@ func (j *judge) must(ok bool, format string, args ...any) {
 func (j *judge) know(conn messages.ConnID) *known {
 	k := j.known[conn]
 	if k == nil {
-		k = &known{peer: j.world.peer(conn), proved: map[messages.ProbeNumber]bool{}}
+		k = &known{peer: j.world.peer(conn), proved: map[messages.ProbeNumber]bool{}, heard: map[messages.ConnID]int{}}
 		j.known[conn] = k
 	}
 	return k
@@ -95,6 +107,12 @@ func (j *judge) registryHandles(m messages.ToRegistry, fails bool) {
 		}
 	case messages.ShutDown:
 		j.shut = true
+	case messages.Join:
+		k := j.know(m.Conn)
+		k.arrived, k.ill = j.world.moment, k.ill || fails
+		j.at[m.From] = k
+	case messages.Leave:
+		j.givesUp(m.From, false)
 	}
 }
 
@@ -128,6 +146,111 @@ func (j *judge) binaryHandles(p *peer, m any, fails bool) {
 	j.must(k.answered <= 1, "%s is answered a second time", p.who.Conn)
 }
 
+// phoneHandles comes before the connection's actor sees m.
+func (j *judge) phoneHandles(p *peer, m any, fails bool) {
+	k := j.know(p.who.Conn)
+	if fails {
+		j.seen.PanicsOfPhones++
+		k.ill = true
+	}
+	switch m := m.(type) {
+	case messages.Attached:
+		if k.told != 0 && k.reached == nil {
+			j.seen.CarriedOver++
+		}
+		j.must(m.Epoch > k.told, "%s is attached to e%d after e%d", p.who.Conn, m.Epoch, k.told)
+		k.told = m.Epoch
+	case messages.Parked:
+		j.must(m.Epoch == k.told, "%s is parked since e%d left, and was attached to e%d", p.who.Conn, m.Epoch, k.told)
+	}
+}
+
+// sentToBinary: each frame of a phone once, in order, to one binary only, that of its slot.
+func (j *judge) sentToBinary(p *peer, text string) {
+	var e struct {
+		Conn  messages.ConnID    `json:"conn_id"`
+		Frame *string            `json:"frame"`
+		Code  messages.CloseCode `json:"close_code"`
+	}
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		j.must(false, "%s: %v", text, err)
+		return
+	}
+	b, k := j.know(p.who.Conn), j.know(e.Conn)
+	j.must(k.peer.phone && k.peer.who.Server == p.who.Server, "%s of %s is sent something of %s of %s", p.who.Conn, p.who.Server, e.Conn, k.peer.who.Server)
+	j.must(b.epoch != 0 && len(p.closes) == 0, "%s, which does not hold, is sent %s", p.who.Conn, text)
+	j.must(!k.noticed, "%s: after its close notice: %s", e.Conn, text)
+	if e.Frame == nil {
+		k.noticed = true
+		j.seen.Notices++
+		j.must(k.reached == b, "%s does not know %s, and gets a notice", p.who.Conn, e.Conn)
+		j.must(!k.ordered, "%s gets a notice of %s, which it had ordered", p.who.Conn, e.Conn)
+		return
+	}
+	var conn messages.ConnID
+	var n int
+	_, err := fmt.Sscanf(*e.Frame, "%s %d", &conn, &n)
+	j.must(err == nil && conn == e.Conn && n == k.spoken, "%s is sent %.40s, and had %d frames of it", p.who.Conn, text, k.spoken)
+	j.must(k.reached == nil || k.reached == b, "%s is sent a frame of %s, which another has heard of", p.who.Conn, e.Conn)
+	k.reached = b
+	k.spoken++
+	p.heard[e.Conn]++
+	j.seen.FramesToBinaries++
+}
+
+// sentToPhone: what the binary of its slot has said to it, each once and in order.
+func (j *judge) sentToPhone(p *peer, text string) {
+	k := j.know(p.who.Conn)
+	j.seen.FramesToPhones++
+	j.must(len(p.closes) == 0, "%s is sent %s after it was closed", p.who.Conn, text)
+	var from messages.ConnID
+	var n int
+	if text == `"made up"` {
+		return // by somebody who knows no better
+	}
+	_, err := fmt.Sscanf(strings.Trim(text, `"`), "%s %d", &from, &n)
+	j.must(err == nil && n == k.heard[from], "%s is sent %s, and had %d of that", p.who.Conn, text, k.heard[from])
+	j.must(err == nil && j.know(from).peer.who.Server == p.who.Server && k.reached == j.know(from), "%s of %s is sent %s", p.who.Conn, p.who.Server, text)
+	k.heard[from]++
+}
+
+// phoneCloses comes when a phone's socket is told to close.
+func (j *judge) phoneCloses(p *peer, code messages.CloseCode, reason string) {
+	k, who := j.know(p.who.Conn), p.who.Conn
+	k.ordered = k.ordered || reason == "" && (!p.over || p.said != code)
+	if k.ill {
+		return
+	}
+	j.must(len(p.closes) == 0, "%s is closed twice", who)
+	switch {
+	case code == messages.CloseNoServer && k.decided == slots.TurnedAway:
+	case code == messages.CloseNoServer && k.reached != nil:
+		j.seen.LostSessions++
+	case code == messages.CloseNoServer:
+		// Evicted, or a frame of it was handed to a binary whose connection had just ended.
+		j.must(k.decided == slots.Left || p.spoken > 0, "%s is closed with 4404, the journal says %s", who, k.decided)
+	case code == messages.CloseTooManyPhones:
+		j.must(k.decided == slots.TurnedAway, "%s is closed with 4429, the journal says %s", who, k.decided)
+		j.seen.TooMany++
+	case reason == messages.ReasonShuttingDown:
+		j.must(j.shut && code == messages.CloseGoingAway, "%s is closed with %d %s before the shutdown", who, code, reason)
+	case reason == messages.ReasonInvalidFrame:
+		j.must(p.garbage && code == messages.CloseInvalidData, "%s is closed with %d %s", who, code, reason)
+		j.seen.NoFrame++
+	case reason == messages.ReasonBacklog:
+		j.must(p.full && code == messages.CloseInternal, "%s is closed with %d %s", who, code, reason)
+		j.seen.Overfull++
+	case p.over && p.said == code:
+	default:
+		ordered := false
+		for _, b := range j.world.peers {
+			ordered = ordered || b.who.Server == p.who.Server && slices.Contains(b.orders[who], code)
+		}
+		j.must(ordered && reason == "", "%s is closed with %d %s, which nobody has ordered", who, code, reason)
+		j.seen.Ordered++
+	}
+}
+
 // pings comes when a socket is told to ping.
 func (j *judge) pings(p *peer, probe messages.Probe) {
 	k := j.know(p.who.Conn)
@@ -137,6 +260,10 @@ func (j *judge) pings(p *peer, probe messages.Probe) {
 
 // closes comes when a socket is told to close.
 func (j *judge) closes(p *peer, code messages.CloseCode, reason string) {
+	if p.phone {
+		j.phoneCloses(p, code, reason)
+		return
+	}
 	k, who := j.know(p.who.Conn), p.who.Conn
 	if k.ill {
 		return // it may be closed twice, unsettled, and with 1011
@@ -216,6 +343,23 @@ func (j *judge) read(e *slots.Entry) {
 		delete(j.left, e.Server)
 		j.seen.Freed++
 		return // it is about a connection of long ago
+	case slots.Attached:
+		j.must(h != nil && !j.shut && k.decided == 0, "#%d: %s is attached to nobody", e.Seq, e.Conn)
+		j.seen.Attached++
+	case slots.Parked:
+		j.must(h == nil && !j.shut && k.decided == 0, "#%d: %s is parked while %v holds", e.Seq, e.Conn, h)
+		j.must(inGrace == (e.Why == slots.InGrace), "#%d: %s, but grace is %v", e.Seq, e.Reason(), inGrace)
+		j.must(inGrace || time.Since(j.world.begin) < j.world.slots.StartupGrace, "#%d: %s is parked in no grace", e.Seq, e.Conn)
+		j.seen.Parked++
+	case slots.TurnedAway:
+		j.must(k.decided == 0 && (j.shut || e.Why == slots.NoPlace || h == nil && !inGrace), "#%d: %s is turned away: %s", e.Seq, e.Conn, e.Reason())
+		j.seen.TurnedAway++
+	case slots.Left:
+		j.must(k.decided == slots.Attached || k.decided == slots.Parked, "#%d: %s leaves, and was %s", e.Seq, e.Conn, k.decided)
+		j.must(k.left || j.shut || h == nil, "#%d: %s has not left", e.Seq, e.Conn)
+		if !k.left && !j.shut {
+			j.seen.PhonesEvicted++
+		}
 	case slots.Evicted:
 		j.must(j.shut, "#%d: %s is evicted before the shutdown", e.Seq, e.Conn)
 		j.seen.Evicted++
@@ -299,6 +443,10 @@ func (j *judge) atRest() {
 	for _, p := range j.world.peers {
 		k := j.know(p.who.Conn)
 		holds := j.holders[p.who.Server] == k
+		if p.phone {
+			open += j.phoneAtRest(p, k)
+			continue
+		}
 		if len(p.closes) == 0 {
 			open++
 			j.must(j.shut || holds, "%s is left without an answer", p.who.Conn)
@@ -315,20 +463,42 @@ func (j *judge) atRest() {
 	}
 }
 
+// phoneAtRest: a phone that is not closed belongs to somebody, who lets it speak. It gives 1 for an open phone.
+func (j *judge) phoneAtRest(p *peer, k *known) (open int) {
+	placed := k.decided == slots.Attached || k.decided == slots.Parked
+	if len(p.closes) > 0 {
+		j.must(!placed || k.ill, "%s is closed and keeps its place", p.who.Conn)
+		return 0
+	}
+	h := j.holders[p.who.Server]
+	j.must(j.shut || placed && h != nil, "%s waits for nobody, %s", p.who.Conn, k.decided)
+	if h != nil && !h.peer.silent && !h.ill && !j.shut {
+		j.must(p.reads, "%s is held back, and everything that it sent has been taken", p.who.Conn)
+	}
+	return 1
+}
+
 // atTheEnd is asked when the relay has shut down, and everything was closed.
 func (j *judge) atTheEnd() {
 	relay := j.world.relay
 	for _, p := range j.world.peers {
 		j.must(len(p.closes) > 0, "%s is never closed", p.who.Conn)
 	}
+	j.must(relay.Phones() == 0, "%d phones after the end", relay.Phones())
 	j.must(relay.Holders() == 0 && relay.registry.machine.Len() == 0, "%d holders after the end", relay.Holders())
 	j.must(j.world.connectionActors() == 0, "a connection's actor lives on")
 }
 
 // connectionActors is how many connections' actors there are, by the actor system's own count.
 func (w *world) connectionActors() int {
-	guardian := min(len(w.peers), 1) // comes with the first connection, and stays
-	return processes(w.relay.system) - w.processes - guardian
+	guardians, kinds := 0, map[bool]bool{} // one comes with the first connection of a kind, and stays
+	for _, p := range w.peers {
+		if !kinds[p.phone] {
+			kinds[p.phone] = true
+			guardians++
+		}
+	}
+	return processes(w.relay.system) - w.processes - guardians
 }
 
 // processes is the actor system's own count of what it knows, actors among it.

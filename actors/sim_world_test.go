@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 // simTimes are the relay's in the simulator.
-var simTimes = slots.Config{Grace: 2 * time.Second, ProbeTimeout: 500 * time.Millisecond, ProbeInterval: 100 * time.Millisecond}
+var simTimes = slots.Config{Grace: 2 * time.Second, ProbeTimeout: 500 * time.Millisecond, ProbeInterval: 100 * time.Millisecond, MaxPhones: 3}
 
 // world is one life of a relay: the real registry and the real connection actors on their real mailboxes, with sockets and peers of
 // the test's, in a bubble where time is the test's too. A seed picks, again and again, what happens next: which mailbox
@@ -59,6 +60,9 @@ func newWorld(seed uint64, system *actor.ActorSystem, told bool) *world {
 	if w.chance(25) {
 		w.slots.Grace = 0
 	}
+	if w.chance(30) {
+		w.slots.StartupGrace = 3 * time.Second
+	}
 	if w.chance(50) {
 		w.ills = 1 + w.rng.IntN(3)
 	}
@@ -96,8 +100,12 @@ func (w *world) tap(who messages.ConnID, m any) {
 			w.say("   %s", slots.Text(m))
 		}
 		w.judge.registryHandles(m, fails)
-	case Binary, messages.ToBinary:
-		w.judge.binaryHandles(w.peer(who), m, fails)
+	case Binary, Phone, messages.ToBinary, messages.ToPhone:
+		if p := w.peer(who); p.phone {
+			w.judge.phoneHandles(p, m, fails)
+		} else {
+			w.judge.binaryHandles(p, m, fails)
+		}
 	default:
 		return
 	}
@@ -122,7 +130,7 @@ func (w *world) peer(conn messages.ConnID) *peer {
 
 // live is the whole life: a busy time, a quiet one, and the end.
 func (w *world) live() {
-	for range 25 + w.rng.IntN(60) {
+	for range 40 + w.rng.IntN(80) {
 		w.act()
 	}
 	if w.chance(30) {
@@ -160,9 +168,9 @@ func (w *world) act() {
 		w.handleOne()
 	case draw < 65:
 		w.happenOne()
-	case draw < 80:
+	case draw < 74:
 		w.connect()
-	case draw < 88:
+	case draw < 93:
 		w.somePeer((*peer).acts)
 	default:
 		d := []time.Duration{time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
@@ -256,11 +264,11 @@ func (w *world) pass(d time.Duration) {
 }
 
 func (w *world) connect() {
-	if len(w.peers) >= 12 {
+	if len(w.peers) >= 16 {
 		return
 	}
 	servers := []messages.ServerID{"alpha", "alpha", "alpha", "beta"}
-	p := &peer{world: w, who: Binary{
+	p := &peer{world: w, heard: map[messages.ConnID]int{}, spoke: map[messages.ConnID]int{}, orders: map[messages.ConnID][]messages.CloseCode{}, who: Binary{
 		Server: servers[w.rng.IntN(len(servers))], Conn: messages.ConnID(fmt.Sprintf("c%d", len(w.peers))), Version: "1", Remote: "192.0.2.1",
 	}}
 	switch draw := w.rng.IntN(10); {
@@ -272,6 +280,12 @@ func (w *world) connect() {
 		p.silent = true
 	}
 	w.peers = append(w.peers, p)
+	if w.chance(45) {
+		p.phone, p.silent = true, false
+		w.say("%s joins %s", p.who.Conn, p.who.Server)
+		p.inbox = w.relay.Phone(p, Phone{Server: p.who.Server, Conn: p.who.Conn})
+		return
+	}
 	w.say("%s claims %s (%s)", p.who.Conn, p.who.Server, p)
 	p.inbox = w.relay.Binary(p, p.who)
 }
@@ -288,10 +302,11 @@ func (w *world) shutDown() {
 	w.relay.tellRegistry(messages.ShutDown{})
 }
 
-// peer is a binary at the far end, and the relay's socket to it.
+// peer is a binary or a phone at the far end, and the relay's socket to it.
 type peer struct {
 	world *world
 	who   Binary
+	phone bool
 	inbox *Inbox
 
 	silent bool          // its machine sleeps: nothing comes from it, not even an end
@@ -300,6 +315,18 @@ type peer struct {
 	said   messages.CloseCode
 	closes []string // how the relay closed it
 	pings  []ping
+
+	// Of phones.
+	reads   bool // not paused
+	spoken  int  // frames that were read from it
+	garbage bool // something was read from it that is none
+	full    bool // a frame did not fit
+
+	// Of binaries.
+	heard  map[messages.ConnID]int // frames that were sent to it, of each phone
+	spoke  map[messages.ConnID]int // frames that were read from it, for each phone that it had heard of
+	orders map[messages.ConnID][]messages.CloseCode
+	asked  bool // a Written
 }
 
 // ping is what a socket knows of a probe. The judge believes nobody else.
@@ -354,16 +381,42 @@ func (p *peer) Close(code messages.CloseCode, reason string) {
 func (p *peer) Drop(code messages.CloseCode, reason string) { p.Close(code, reason) }
 
 // Send implements Socket.
-func (p *peer) Send(_, _, _ []byte) bool { return true }
+func (p *peer) Send(head, frame, tail []byte) bool {
+	text := string(head) + string(frame) + string(tail)
+	if p.phone && p.world.chance(14) {
+		p.full = true
+		p.world.say("   %s does not fit into the backlog of %s", text, p.who.Conn)
+		return false
+	}
+	p.world.say("   %s is sent %s", p.who.Conn, text)
+	if p.phone {
+		p.world.judge.sentToPhone(p, text)
+	} else {
+		p.world.judge.sentToBinary(p, text)
+	}
+	return true
+}
 
 // Notify implements Socket.
-func (p *peer) Notify() {}
+func (p *peer) Notify() {
+	p.world.judge.must(!p.asked, "%s is asked for a second Written", p.who.Conn)
+	p.asked = true
+	if p.silent {
+		return
+	}
+	p.world.net = append(p.world.net, &event{time.Now().Add(p.delay), fmt.Sprintf("%s has taken what was sent", p.who.Conn), func() {
+		if !p.silent && !p.over && len(p.closes) == 0 {
+			p.asked = false
+			p.inbox.Tell(messages.Written{})
+		}
+	}})
+}
 
 // Pause implements Socket.
-func (p *peer) Pause() {}
+func (p *peer) Pause() { p.reads = false }
 
 // Resume implements Socket.
-func (p *peer) Resume() {}
+func (p *peer) Resume() { p.reads = true }
 
 // end is the socket's last word.
 func (p *peer) end(code messages.CloseCode, how string) {
@@ -377,8 +430,19 @@ func (p *peer) end(code messages.CloseCode, how string) {
 
 // acts: the peer, or its network, does something of its own.
 func (p *peer) acts() {
+	if draw := p.world.rng.IntN(100); draw < 85 {
+		if p.silent || p.over || len(p.closes) > 0 {
+			return
+		}
+		if p.phone {
+			p.speaks(draw)
+		} else {
+			p.answers(draw)
+		}
+		return
+	}
 	switch draw := p.world.rng.IntN(10); {
-	case draw < 2:
+	case draw < 2 && !p.phone:
 		p.world.say("%s falls silent", p.who.Conn)
 		p.silent = true
 	case draw < 4:
@@ -387,7 +451,55 @@ func (p *peer) acts() {
 		p.end(messages.CloseNormal, "its peer sends a close frame")
 	case draw < 7 && !p.silent:
 		p.end(messages.CloseProtocolError, "its peer breaks the protocol")
-	case !p.silent && !p.over && len(p.closes) == 0:
-		p.inbox.Tell(messages.Received{Bytes: []byte(`{"conn_id":"x","frame":{}}`)})
 	}
+}
+
+// speaks: the phone sends a frame. What was sent is read, unless the socket is paused; and even then if that came too late.
+func (p *peer) speaks(draw int) {
+	if !p.reads && draw > 5 || p.inbox.box.read >= p.inbox.box.kind.room { // its socket's reader would wait
+		return
+	}
+	frame := fmt.Sprintf(`"%s %d"`, p.who.Conn, p.spoken)
+	if draw == 0 {
+		p.garbage, frame = true, "garbage"
+	} else if draw > 40 { // large, so that windows are used up
+		frame = frame[:len(frame)-1] + " " + padding + `"`
+	}
+	p.spoken++
+	p.world.say("%s says %.40s", p.who.Conn, frame)
+	p.isRead(frame)
+}
+
+var padding = strings.Repeat("x", 150<<10)
+
+// answers: the binary sends an envelope, to a phone that it has heard of, to another, or to nobody.
+func (p *peer) answers(draw int) {
+	if draw < 5 {
+		p.isRead("nonsense")
+		return
+	}
+	to := p.world.peers[p.world.rng.IntN(len(p.world.peers))].who.Conn
+	if known := slices.Sorted(maps.Keys(p.heard)); len(known) > 0 && p.world.chance(80) {
+		to = known[p.world.rng.IntN(len(known))]
+	}
+	frame := `"made up"`
+	if p.heard[to] > 0 && p.orders[to] == nil {
+		frame = fmt.Sprintf(`"%s %d"`, p.who.Conn, p.spoke[to])
+		p.spoke[to]++
+	}
+	envelope := fmt.Sprintf(`{"conn_id":"%s","frame":%s}`, to, frame)
+	if draw < 25 {
+		code := []messages.CloseCode{4000, 1000, 1005, 7}[p.world.rng.IntN(4)]
+		p.orders[to] = append(p.orders[to], sendable(code))
+		envelope = fmt.Sprintf(`{"conn_id":"%s","frame":%s,"close_code":%d}`, to, frame, code)
+	}
+	p.world.say("%s says %s", p.who.Conn, envelope)
+	p.isRead(envelope)
+}
+
+// isRead: the socket reads a message, into bytes that it uses again.
+func (p *peer) isRead(message string) {
+	lent := []byte(message)
+	p.inbox.Tell(messages.Received{Bytes: lent})
+	clear(lent)
 }

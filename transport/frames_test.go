@@ -364,6 +364,25 @@ func TestSlowMessageEnds(t *testing.T) {
 	}
 }
 
+// TestMessageThatBeginsBehindAnotherHasItsTime: the first keeps the connection awake for a moment, and that moment's end is no
+// verdict about the second.
+func TestMessageThatBeginsBehindAnotherHasItsTime(t *testing.T) {
+	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
+		p := connect(t, set(socketConfig{}), nil)
+		second := frame(text, bytes.Repeat([]byte("b"), 100))
+		p.write(t, frame(text, []byte("a")))
+		if m := (<-p.told).(messages.Received); string(m.Bytes) != "a" {
+			t.Fatalf("%q", m.Bytes)
+		}
+		p.write(t, second[:10])
+		time.Sleep(3 * linger) //nolint:forbidigo // the peer's own slowness, nothing is waited for
+		p.write(t, join(second[10:], closing(4000, "")))
+		if got, end := said(p.told); len(got) != 1 || len(got[0]) != 100 || end.Code != 4000 {
+			t.Fatalf("%q %+v", got, end)
+		}
+	})
+}
+
 // TestHeartbeat: a silent peer is pinged, and given up if it stays silent; any byte counts.
 func TestHeartbeat(t *testing.T) {
 	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {

@@ -52,13 +52,13 @@ type reading struct {
 	*socket
 	buf *buffer
 
-	open     bool   // a message has begun
-	message  []byte // of it, what has come; empty for one that is whole in buf
-	held     bool   // the next message may not begin: it waits in the socket
-	rest     int64  // of the current frame, what has not
-	head     header // of the current frame
-	deadline bool   // a read deadline is set
-	spoke    bool   // a data message has come since this connection woke
+	open     bool          // a message has begun
+	message  []byte        // of it, what has come; empty for one that is whole in buf
+	held     bool          // the next message may not begin: it waits in the socket
+	rest     int64         // of the current frame, what has not
+	head     header        // of the current frame
+	deadline time.Duration // what the read deadline was set to: linger, the read timeout, or 0 for none
+	spoke    bool          // a data message has come since this connection woke
 }
 
 // read runs an awake connection until it sleeps again or ends. The buffer may hold what was read already.
@@ -67,9 +67,7 @@ func (s *socket) read(buf *buffer) {
 	for {
 		r.consume()
 		if r.held {
-			if r.deadline {
-				r.setDeadline(0)
-			}
+			r.setDeadline(0)
 			if s.hold(buf.bytes[buf.r:buf.w]) {
 				break // from here on whoever resumes reads
 			}
@@ -103,7 +101,7 @@ func (r *reading) more() bool {
 		b.r = 0
 	}
 	between := !r.open && b.w == 0
-	if between && r.deadline {
+	if between {
 		r.setDeadline(0)
 	}
 	if r.raw != nil {
@@ -118,7 +116,7 @@ func (r *reading) more() bool {
 	switch {
 	case between && r.raw != nil:
 		r.setDeadline(linger)
-	case !between && !r.deadline:
+	case !between && r.deadline != r.set.cfg.ReadTimeout: // not even if it lingers: what is left of that is no time for a message
 		r.setDeadline(r.set.cfg.ReadTimeout)
 	}
 	n, err := r.conn.Read(b.bytes[b.w:])
@@ -138,7 +136,10 @@ func (r *reading) more() bool {
 }
 
 func (r *reading) setDeadline(d time.Duration) {
-	r.deadline = d > 0
+	if d == 0 && r.deadline == 0 {
+		return
+	}
+	r.deadline = d
 	at := time.Time{}
 	if d > 0 {
 		at = time.Now().Add(d)
@@ -242,9 +243,7 @@ func (r *reading) frameDone() {
 // received hands on a message, whose bytes may be used again when this returns.
 func (r *reading) received(m []byte) {
 	r.spoke = true
-	if r.deadline {
-		r.setDeadline(0)
-	}
+	r.setDeadline(0)
 	r.mu.Lock()
 	in := r.inbox
 	r.mu.Unlock()

@@ -72,7 +72,7 @@ func testNames(t *testing.T) map[string]bool {
 var (
 	entryLine = regexp.MustCompile(`^#\d+ \S+ \S+ \w+: (\S+) (\w+) (e\d+)`)
 	toldLine  = regexp.MustCompile(`^   to (\w+): (.*)`)
-	actLine   = regexp.MustCompile(`^(\w+) (claims \w+|releases|withdraws|answers probe \d+)$`)
+	actLine   = regexp.MustCompile(`^(\w+) (claims \w+|joins \w+|leaves|releases|withdraws|answers probe \d+)$`)
 )
 
 // diagram draws a story as a sequence of messages.

@@ -49,8 +49,10 @@ const (
 )
 
 func (d Decided) String() string {
-	return [...]string{"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
-		"attached", "parked", "turned_away", "left"}[d]
+	return [...]string{
+		"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
+		"attached", "parked", "turned_away", "left",
+	}[d]
 }
 
 // Why is the rule that decided; [Entry.Reason] makes it a sentence.

@@ -11,27 +11,33 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// TestEveryOrder tries every order of what three claimants of one slot can do: claims, releases, withdrawals, late grants and
-// refusals, answers to probes, silence, timers at their time or later, and a shutdown at any point. Walks that have come to the same state
+// TestEveryOrder tries every order of what three claimants of one slot, or two and two phones, can do: claims, releases,
+// withdrawals, late grants and refusals, answers to probes, silence, joins and leaves, timers at their time or later, and a
+// shutdown at any point. Walks that have come to the same state
 // go on as one, so an order is counted, but its common end walked once.
 func TestEveryOrder(t *testing.T) {
 	for _, grace := range []time.Duration{0, 30 * time.Second} {
-		cfg := storyTimes
-		cfg.Grace = grace
-		e := everyOrder{t: t, cfg: cfg, seen: map[string]uint64{}}
-		orders := e.walk(newWorld(3, 1, cfg))
-		t.Logf("grace %s: %d orders of messages, through %d states", grace, orders, len(e.seen))
-		if orders < 1_000_000 {
-			t.Fatalf("only %d orders were tried: the world has become too small to prove anything", orders)
+		for _, people := range []struct{ claimants, phones int }{{3, 0}, {2, 2}} {
+			cfg := storyTimes
+			cfg.Grace, cfg.MaxPhones = grace, 1
+			if people.phones > 0 {
+				cfg.StartupGrace = grace / 2
+			}
+			e := everyOrder{t: t, begin: func() *world { return newWorld(people.claimants, 1, people.phones, cfg) }, seen: map[string]uint64{}}
+			orders := e.walk(e.begin())
+			t.Logf("grace %s, %d claimants, %d phones: %d orders of messages, through %d states", grace, people.claimants, people.phones, orders, len(e.seen))
+			if orders < 1_000_000 {
+				t.Fatalf("only %d orders were tried: the world has become too small to prove anything", orders)
+			}
 		}
 	}
 }
 
 type everyOrder struct {
-	t    *testing.T
-	cfg  Config
-	seen map[string]uint64 // how many orders lead on from a state
-	path []act             // what led to where the walk is
+	t     *testing.T
+	begin func() *world
+	seen  map[string]uint64 // how many orders lead on from a state
+	path  []act             // what led to where the walk is
 }
 
 func (e *everyOrder) walk(w *world) (orders uint64) {
@@ -61,7 +67,7 @@ func (e *everyOrder) walk(w *world) (orders uint64) {
 
 // fail walks the path again, to tell it as a story.
 func (e *everyOrder) fail(broken string) {
-	w := newWorld(3, 1, e.cfg)
+	w := e.begin()
 	w.story = []string{}
 	for _, a := range e.path {
 		w.do(a)
@@ -83,7 +89,9 @@ func TestLongLives(t *testing.T) {
 func longLife(t *rapid.T) {
 	cfg := storyTimes
 	cfg.Grace = rapid.SampledFrom([]time.Duration{0, 30 * time.Second}).Draw(t, "grace")
-	w := newWorld(12, 2, cfg)
+	cfg.MaxPhones = 2
+	cfg.StartupGrace = rapid.SampledFrom([]time.Duration{0, 10 * time.Second}).Draw(t, "startup grace")
+	w := newWorld(12, 2, 8, cfg)
 	w.story = []string{}
 	for range rapid.IntRange(1, 300).Draw(t, "length") {
 		acts := w.acts()
@@ -103,7 +111,7 @@ func longLife(t *rapid.T) {
 // TestEqualMessagesGiveEqualEffects: to the byte, so that a record can be replayed.
 func TestEqualMessagesGiveEqualEffects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, v := newWorld(12, 4, storyTimes), newWorld(12, 4, storyTimes)
+		w, v := newWorld(12, 4, 12, storyTimes), newWorld(12, 4, 12, storyTimes)
 		for range rapid.IntRange(1, 200).Draw(t, "length") {
 			acts := w.acts()
 			if len(acts) == 0 {
@@ -127,6 +135,8 @@ func text(effects []Effect) string {
 			fmt.Fprintf(&b, "%+v\n", *e.Entry)
 		case Tell:
 			fmt.Fprintf(&b, "to %s: %#v\n", e.To, e.Message)
+		case TellPhone:
+			fmt.Fprintf(&b, "to %s: %#v\n", e.To, e.Message)
 		case Arm:
 			fmt.Fprintf(&b, "at %s: %#v\n", e.At, e.Say)
 		}
@@ -137,8 +147,8 @@ func text(effects []Effect) string {
 // TestSlotsShareNothing plays two slots in one machine and each alone: but for the epochs, each gets what it gets alone.
 func TestSlotsShareNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		both := newWorld(8, 2, storyTimes)
-		alone := [2]*world{newWorld(8, 2, storyTimes), newWorld(8, 2, storyTimes)}
+		both := newWorld(8, 2, 4, storyTimes)
+		alone := [2]*world{newWorld(8, 2, 4, storyTimes), newWorld(8, 2, 4, storyTimes)}
 		for range rapid.IntRange(1, 150).Draw(t, "length") {
 			var acts []act // of the claimants only: timers stand in other places in each world
 			for _, a := range both.acts() {
@@ -150,7 +160,7 @@ func TestSlotsShareNothing(t *testing.T) {
 				break
 			}
 			a := acts[rapid.IntRange(0, len(acts)-1).Draw(t, "act")]
-			one := alone[both.who[a.who].server]
+			one := alone[both.serverOf(a)]
 			one.now = both.now
 			both.do(a)
 			one.do(a)
@@ -173,6 +183,8 @@ func withoutEpochs(effects []Effect) string {
 			entry.Epoch = 0
 			fmt.Fprintf(&b, "%+v\n", entry)
 		case Tell:
+			fmt.Fprintf(&b, "to %s: %T\n", e.To, e.Message)
+		case TellPhone:
 			fmt.Fprintf(&b, "to %s: %T\n", e.To, e.Message)
 		case Arm:
 			fmt.Fprintf(&b, "at %s: %T\n", e.At, e.Say)

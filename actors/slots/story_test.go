@@ -14,7 +14,7 @@ import (
 
 var (
 	start      = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	storyTimes = Config{Grace: 30 * time.Second, ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond}
+	storyTimes = Config{Grace: 30 * time.Second, ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond, MaxPhones: 16}
 )
 
 // TestStories plays each file of testdata/stories: one race, told as who does what, with the journal and the messages that
@@ -55,7 +55,7 @@ type play struct {
 }
 
 type character struct {
-	claim messages.Claim
+	claim messages.Claim               // or a phone's Join, as far as they are alike
 	epoch messages.Epoch               // of its grant
 	asked map[messages.ProbeNumber]ask // the probes that it was sent
 }
@@ -83,6 +83,17 @@ func (p *play) act(line string) error {
 	case line == "grace 0":
 		p.m.cfg.Grace = 0
 		return nil
+	case len(w) == 3 && w[0] == "startup" && w[1] == "grace":
+		d, err := time.ParseDuration(w[2])
+		if err != nil {
+			return err
+		}
+		p.m.opens = start.Add(d)
+		p.m.cfg.StartupGrace = d
+		return nil
+	case line == "one phone a slot":
+		p.m.cfg.MaxPhones = 1
+		return nil
 	case line == "shutdown":
 		p.step(line, messages.ShutDown{})
 		return nil
@@ -94,14 +105,22 @@ func (p *play) act(line string) error {
 		p.cast[w[0]] = &character{claim: c, asked: map[messages.ProbeNumber]ask{}}
 		p.step(line, c)
 		return nil
+	case len(w) == 3 && w[1] == "joins":
+		c := messages.Claim{Server: messages.ServerID(w[2]), From: messages.Address(w[0]), Token: messages.ClaimToken(len(p.cast) + 1)}
+		p.cast[w[0]] = &character{claim: c}
+		p.step(line, messages.Join{Server: c.Server, From: c.From, Token: c.Token, Conn: messages.ConnID(w[0]), Remote: "192.0.2.2"})
+		return nil
 	}
 	if len(w) < 2 || p.cast[w[0]] == nil {
-		return fmt.Errorf("want `at D`, `shutdown`, `grace 0`, `X claims ID`, or for an X that has claimed: answers probe N, releases, withdraws")
+		return fmt.Errorf("want `at D`, `shutdown`, `grace 0`, `startup grace D`, `one phone a slot`, `X claims ID`, `X joins ID`, " +
+			"or for an X that has claimed: answers probe N, releases, withdraws; for one that has joined: leaves")
 	}
 	c := p.cast[w[0]]
 	switch strings.Join(w[1:], " ") {
 	case "releases":
 		p.step(line, messages.Release{Server: c.claim.Server, From: c.claim.From, Epoch: c.epoch})
+	case "leaves":
+		p.step(line, messages.Leave{Server: c.claim.Server, From: c.claim.From, Token: c.claim.Token})
 	case "withdraws":
 		p.step(line, messages.Withdraw{Server: c.claim.Server, From: c.claim.From, Token: c.claim.Token})
 	default:
@@ -148,6 +167,9 @@ func (p *play) step(line string, m messages.ToRegistry) {
 			p.told(e)
 			_, settled := e.Message.(messages.Settled)
 			changed = changed || !settled
+			fmt.Fprintf(&p.out, "   to %s: %s\n", e.To, Text(e.Message))
+		case TellPhone:
+			changed = true
 			fmt.Fprintf(&p.out, "   to %s: %s\n", e.To, Text(e.Message))
 		case Arm:
 			p.armed = append(p.armed, e)

@@ -18,6 +18,7 @@ type world struct {
 	m      Machine
 	now    time.Time
 	who    []actor
+	phones []phone
 	armed  []Arm
 	asked  []ping // of each server: the latest probe; parallel to servers
 	bell   []int  // of each server: which claimant the judge believes to hold it; none
@@ -43,6 +44,13 @@ type actor struct {
 	proven  bool                // and has been answered
 }
 
+// phone is a phone's connection, as the judge sees it.
+type phone struct {
+	server int
+	life   life           // unborn, holding while it has a place, gone
+	epoch  messages.Epoch // of the holder that it was told of last; 0: it is parked
+}
+
 type ping struct {
 	epoch  messages.Epoch
 	number messages.ProbeNumber
@@ -61,8 +69,12 @@ const (
 	gone
 )
 
-func newWorld(claimants, servers int, cfg Config) *world {
+func newWorld(claimants, servers, phones int, cfg Config) *world {
 	w := &world{m: *New(start, cfg), now: start, silent: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
+	w.phones = make([]phone, phones)
+	for i := range w.phones {
+		w.phones[i].server = i % servers
+	}
 	for i := range w.who {
 		w.who[i].server = i % servers
 	}
@@ -77,11 +89,11 @@ func (w *world) clone() *world {
 	c := *w
 	c.m.slots = make(map[messages.ServerID]slot, len(w.m.slots))
 	for id, s := range w.m.slots {
-		s.waiting = slices.Clone(s.waiting)
+		s.waiting, s.phones = slices.Clone(s.waiting), slices.Clone(s.phones)
 		c.m.slots[id] = s
 	}
 	c.m.effects, c.m.entries = nil, nil
-	c.who = slices.Clone(w.who)
+	c.who, c.phones = slices.Clone(w.who), slices.Clone(w.phones)
 	for i := range c.who {
 		c.who[i].inbox = slices.Clone(c.who[i].inbox)
 	}
@@ -114,6 +126,14 @@ func (w *world) acts() (as []act) {
 		}
 		if a.ping.out && a.life == holding {
 			as = append(as, act{"answers", i})
+		}
+	}
+	for i := range w.phones {
+		switch w.phones[i].life {
+		case unborn:
+			as = append(as, act{"joins", i})
+		case holding:
+			as = append(as, act{"leaves", i})
 		}
 	}
 	for i := range w.armed {
@@ -177,6 +197,15 @@ func (w *world) do(a act) (broken string) {
 		for i := range w.who {
 			w.who[i].waits = false // forgotten: the server closes it
 		}
+		for i := range w.phones {
+			if w.phones[i].life == holding {
+				w.phones[i].life = gone
+			}
+		}
+		return w.check()
+	}
+	if a.kind == "joins" || a.kind == "leaves" {
+		w.phoneActs(a)
 		return w.check()
 	}
 	p := &w.who[a.who]
@@ -216,6 +245,76 @@ func (w *world) do(a act) (broken string) {
 	return w.check()
 }
 
+// serverOf is the server of an act of a claimant or a phone.
+func (w *world) serverOf(a act) int {
+	if a.kind == "joins" || a.kind == "leaves" {
+		return w.phones[a.who].server
+	}
+	return w.who[a.who].server
+}
+
+func phoneName(i int) string { return string(rune('p' + i)) }
+
+// phoneActs: what it is told, it is told at once. When it hears of that changes nothing for the machine.
+func (w *world) phoneActs(a act) {
+	p := &w.phones[a.who]
+	from, token := messages.Address(phoneName(a.who)), messages.ClaimToken(1000+a.who)
+	if a.kind == "leaves" {
+		p.life = gone
+		w.tellStory("%s leaves", phoneName(a.who))
+		w.step(messages.Leave{Server: server(p.server), From: from, Token: token})
+		return
+	}
+	there := w.places(p.server)
+	p.life = holding
+	w.tellStory("%s joins %s", phoneName(a.who), server(p.server))
+	w.step(messages.Join{Server: server(p.server), From: from, Token: token, Conn: messages.ConnID(from)})
+	if p.life == holding && there >= w.m.cfg.MaxPhones {
+		panic(fmt.Sprintf("%s has a place, and there were %d before it", phoneName(a.who), there))
+	}
+}
+
+// places is how many phones of the server have a place.
+func (w *world) places(server int) (n int) {
+	for _, p := range w.phones {
+		if p.server == server && p.life == holding {
+			n++
+		}
+	}
+	return n
+}
+
+// judgePhone holds what a phone is told to what the judge knows of the holder.
+func (w *world) judgePhone(i int, m messages.ToPhone) {
+	p, who := &w.phones[i], phoneName(i)
+	if p.life != holding {
+		panic(fmt.Sprintf("%s is told %s, and has no place", who, Text(m)))
+	}
+	bell := w.bell[p.server]
+	switch m := m.(type) {
+	case messages.Attached:
+		if bell == none || m.Epoch <= p.epoch || m.Binary != messages.Address(name(bell)) {
+			panic(fmt.Sprintf("%s, told of e%d, is attached to %s of e%d", who, p.epoch, m.Binary, m.Epoch))
+		}
+		p.epoch = m.Epoch
+	case messages.Parked:
+		if bell != none || m.Epoch != p.epoch {
+			panic(fmt.Sprintf("%s, told of e%d, is parked since e%d left", who, p.epoch, m.Epoch))
+		}
+		p.epoch = 0
+	case messages.Evicted:
+		p.life = gone
+		switch {
+		case m.Code == messages.CloseNoServer && bell != none:
+			panic(fmt.Sprintf("%s is closed with 4404 while %s holds", who, name(bell)))
+		case m.Code == messages.CloseTooManyPhones && w.places(p.server) < w.m.cfg.MaxPhones:
+			panic(fmt.Sprintf("%s is one too many, and there are %d others", who, w.places(p.server)))
+		case m.Code == messages.CloseGoingAway && !w.down:
+			panic(fmt.Sprintf("%s is closed with 1001 before the shutdown", who))
+		}
+	}
+}
+
 // leaves: the judge sees a claimant go, before the machine is told.
 func (w *world) leaves(i int) {
 	p := &w.who[i]
@@ -251,6 +350,8 @@ func (w *world) step(m messages.ToRegistry) {
 			w.armed = append(w.armed, e)
 		case Record:
 			w.judgeEntry(e.Entry)
+		case TellPhone:
+			w.judgePhone(int(e.To[0]-'p'), e.Message)
 		case Tell:
 			i := int(e.To[0] - 'a')
 			w.judge(i, e.Message)
@@ -344,6 +445,11 @@ func (w *world) check() string {
 	if err := w.m.Check(); err != nil {
 		return err.Error()
 	}
+	for i := range w.phones {
+		if broken := w.checkPhone(i); broken != "" {
+			return broken
+		}
+	}
 	for i := range w.who {
 		if p := &w.who[i]; p.waits && w.bell[p.server] == none && !w.down {
 			return fmt.Sprintf("%s waits for a slot that nobody holds", name(i))
@@ -351,6 +457,29 @@ func (w *world) check() string {
 		if p := &w.who[i]; p.waits && !w.down && !slices.ContainsFunc(w.armed, func(a Arm) bool { return w.wakes(p.server, a.Say) }) {
 			return fmt.Sprintf("%s waits, and if nobody ever does anything it waits for ever", name(i))
 		}
+	}
+	return ""
+}
+
+// checkPhone: who has a place has been told of the holder, and of no other; where there is none, it does not wait for ever.
+func (w *world) checkPhone(i int) string {
+	p, who := &w.phones[i], phoneName(i)
+	if p.life != holding {
+		return ""
+	}
+	bell := w.bell[p.server]
+	switch {
+	case w.down:
+		return who + " has a place after the shutdown"
+	case bell == none && p.epoch != 0:
+		return fmt.Sprintf("%s believes that e%d holds, and nobody does", who, p.epoch)
+	case bell != none && p.epoch == 0:
+		return fmt.Sprintf("%s does not know that %s holds", who, name(bell))
+	case bell == none && !slices.ContainsFunc(w.armed, func(a Arm) bool {
+		m, ok := a.Say.(messages.GraceExpired)
+		return ok && m.Server == server(p.server)
+	}):
+		return fmt.Sprintf("%s waits, and if nobody ever claims it waits for ever", who)
 	}
 	return ""
 }
@@ -423,6 +552,10 @@ func (w *world) key() string {
 			}
 		}
 	}
+	for _, p := range w.phones {
+		n(int64(p.life), int64(p.epoch))
+	}
+	yes(w.now.Before(w.m.opens))
 	b = append(b, '|')
 	armed := make([]string, len(w.armed))
 	for i, a := range w.armed {
@@ -446,6 +579,10 @@ func (w *world) key() string {
 		yes(q.out)
 		s, known := w.m.slots[server(i)]
 		n(int64(s.epoch), int64(s.holder.token), int64(s.probe.number))
+		yes(s.lapsed)
+		for _, p := range s.phones {
+			n(int64(p.token))
+		}
 		yes(known, s.held(), s.probe.out, s.probe.due, s.probe.number > 0 && w.now.Before(s.probe.at.Add(w.m.cfg.ProbeInterval)))
 		b = append(b, s.holder.conn...)
 		for _, c := range s.waiting {

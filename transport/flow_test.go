@@ -1,0 +1,468 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// said in a frame: who it is from or for, which one it is, and something that makes it long.
+type saying struct {
+	Who  int    `json:"w"`
+	Seq  int    `json:"n"`
+	Text string `json:"t"`
+}
+
+var lorem = strings.Repeat("0123456789abcdef", 16<<10)
+
+// sized makes frame number seq of who. Its length, most of the time small, follows from both.
+func sized(who, seq int) []byte {
+	rng := rand.New(rand.NewPCG(uint64(who), uint64(seq)))
+	n := 1 << rng.IntN(12)
+	if rng.IntN(100) == 0 {
+		n = 1 << rng.IntN(19)
+	}
+	b, _ := json.Marshal(saying{who, seq, ""})
+	n = min(rng.IntN(n), 256<<10-len(b))
+	return fmt.Appendf(nil, `{"w":%d,"n":%d,"t":"%s"}`, who, seq, lorem[:n])
+}
+
+// pauses now and then, as people do.
+func pause(rng *rand.Rand) {
+	switch draw := rng.IntN(200); {
+	case draw == 0:
+		time.Sleep(time.Duration(rng.IntN(3000)) * time.Microsecond) //nolint:forbidigo // a peer's habit, nothing is waited for
+	case draw < 20:
+		runtime.Gosched()
+	}
+}
+
+// TestFramesBothWays: 16 phones and their binary speak at once; every frame arrives once, in order, byte for byte.
+func TestFramesBothWays(t *testing.T) {
+	const phones = 16
+	frames := rounds(10_000, 100_000) / phones
+	r := run(t, testConfig())
+	binary := r.claims("home")
+	conns, ids := make([]*websocket.Conn, phones), make([]string, phones)
+	byID := map[string]int{}
+	for i := range conns {
+		conns[i] = r.join("home")
+		ids[i] = hello(t, conns[i], binary)
+		byID[ids[i]] = i
+	}
+	var all sync.WaitGroup
+	side := func(f func() error) {
+		all.Go(func() {
+			if err := f(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ctx := context.Background()
+	for i, c := range conns {
+		side(func() error { // the phone speaks
+			rng := rand.New(rand.NewPCG(1, uint64(i)))
+			for n := range frames {
+				if err := c.Write(ctx, websocket.MessageText, sized(i, n)); err != nil {
+					return fmt.Errorf("phone %d, frame %d: %w", i, n, err)
+				}
+				pause(rng)
+			}
+			return nil
+		})
+		side(func() error { // the phone listens
+			for n := range frames {
+				_, got, err := c.Read(ctx)
+				if err != nil || !bytes.Equal(got, sized(100+i, n)) {
+					return fmt.Errorf("phone %d reads %.60q for frame %d: %w", i, got, n, err)
+				}
+			}
+			return nil
+		})
+	}
+	side(func() error { // the binary listens
+		next := make([]int, phones)
+		for range phones * frames {
+			_, got, err := binary.Read(ctx)
+			if err != nil {
+				return err
+			}
+			var e envelopeOf
+			if err := json.Unmarshal(got, &e); err != nil {
+				return err
+			}
+			i, ok := byID[e.Conn]
+			if !ok || !bytes.Equal(e.Frame, sized(i, next[i])) {
+				return fmt.Errorf("the binary reads %.100q, and wants number %d of phone %d", got, next[i], i)
+			}
+			next[i]++
+		}
+		return nil
+	})
+	side(func() error { // the binary speaks
+		rng := rand.New(rand.NewPCG(2, 0))
+		next := make([]int, phones)
+		for left := phones * frames; left > 0; {
+			i := rng.IntN(phones)
+			if next[i] == frames {
+				continue
+			}
+			if err := binary.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"frame":%s,"conn_id":%q}`, sized(100+i, next[i]), ids[i])); err != nil {
+				return err
+			}
+			next[i]++
+			left--
+			pause(rng)
+		}
+		return nil
+	})
+	all.Wait()
+}
+
+// TestFramesWhileTheyComeAndGo: phones and the binary drop and come back all the time. Whoever listens hears of each connection
+// the first frame first, then the next, and none twice, for as long as both ends stay.
+func TestFramesWhileTheyComeAndGo(t *testing.T) {
+	r := run(t, testConfig())
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var all sync.WaitGroup
+	var toBinary, toPhones, reclaims atomic.Int64
+	var lives atomic.Int64 // numbers the connections
+	all.Go(func() {        // one binary after the other
+		for ctx.Err() == nil {
+			c, err := r.tryDial("home")
+			if err != nil {
+				continue
+			}
+			c.SetReadLimit(1 << 20)
+			me := int(lives.Add(1))
+			reclaims.Add(1)
+			heard, said := map[string]int{}, map[string]int{}
+			rng := rand.New(rand.NewPCG(3, uint64(me)))
+			for n := 50 + rng.IntN(400); n > 0 && ctx.Err() == nil; n-- {
+				_, got, err := c.Read(ctx)
+				if err != nil {
+					break
+				}
+				var e envelopeOf
+				var s saying
+				if err := json.Unmarshal(got, &e); err != nil {
+					t.Errorf("%s: %v", got, err)
+				}
+				if e.Frame == nil {
+					continue // a notice
+				}
+				_ = json.Unmarshal(e.Frame, &s)
+				if s.Seq != heard[e.Conn] {
+					t.Errorf("binary %d hears number %d of %s, which it heard %d of", me, s.Seq, e.Conn, heard[e.Conn])
+				}
+				heard[e.Conn]++
+				toBinary.Add(1)
+				for range 2 {
+					if c.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"conn_id":%q,"frame":%s}`, e.Conn, sized(me, said[e.Conn]))) != nil {
+						break
+					}
+					said[e.Conn]++
+				}
+			}
+			if rng.IntN(2) == 0 {
+				_ = c.CloseNow()
+			} else {
+				_ = c.Close(1000, "")
+			}
+			most := int64(rounds(5_000, 200_000))
+			if toBinary.Load() >= most && toPhones.Load() >= most && reclaims.Load() >= 20 || t.Failed() {
+				stop()
+			}
+		}
+	})
+	for i := range 8 {
+		all.Go(func() {
+			rng := rand.New(rand.NewPCG(4, uint64(i)))
+			for ctx.Err() == nil {
+				c := r.tryJoin("home")
+				if c == nil {
+					continue
+				}
+				me := int(lives.Add(1))
+				most := 1 + rng.IntN(300)
+				go func() {
+					for n := range most {
+						if c.Write(ctx, websocket.MessageText, sized(me, n)) != nil {
+							return
+						}
+						pause(rng)
+					}
+				}()
+				heard := map[int]int{}
+				for range most {
+					_, got, err := c.Read(ctx)
+					if err != nil {
+						break
+					}
+					var s saying
+					if err := json.Unmarshal(got, &s); err != nil || s.Seq != heard[s.Who] || !bytes.Equal(got, sized(s.Who, s.Seq)) {
+						t.Errorf("phone %d hears %.80q, and heard %v", me, got, heard)
+					}
+					heard[s.Who]++
+					if len(heard) > 1 {
+						t.Errorf("phone %d hears of two binaries: %v", me, heard)
+					}
+					toPhones.Add(1)
+				}
+				_ = c.CloseNow()
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d frames to %d binaries, %d to phones", toBinary.Load(), reclaims.Load(), toPhones.Load())
+}
+
+// TestPhoneThatNeverReads is closed with 1011 when its backlog is full. Nobody else notices.
+func TestPhoneThatNeverReads(t *testing.T) {
+	cfg := testConfig()
+	cfg.PhoneBacklog = 512 << 10
+	r := run(t, cfg)
+	binary := r.claims("home")
+	stuck, sibling := r.join("home"), r.join("home")
+	stuckID, siblingID := hello(t, stuck, binary), hello(t, sibling, binary)
+	frame := `"` + lorem[:8<<10] + `"`
+	notice := make(chan envelopeOf, 1)
+	go func() {
+		_, got, _ := binary.Read(context.Background())
+		var e envelopeOf
+		_ = json.Unmarshal(got, &e)
+		notice <- e
+	}()
+	for n := 0; ; n++ {
+		write(t, binary, `{"conn_id":%q,"frame":%s}`, stuckID, frame)
+		write(t, binary, `{"conn_id":%q,"frame":%d}`, siblingID, n)
+		if got := read(t, sibling); got != fmt.Sprint(n) {
+			t.Fatalf("the sibling reads %s", got)
+		}
+		select {
+		case e := <-notice:
+			if e.Conn != stuckID || e.Close != 1011 {
+				t.Fatalf("the binary reads %+v", e)
+			}
+			// What was queued is thrown away, and the close frame follows what was on its way already.
+			for {
+				_, _, err := stuck.Read(context.Background())
+				var ce websocket.CloseError
+				if errors.As(err, &ce) && ce.Code == 1011 && ce.Reason == "phone backlog full" {
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		default:
+		}
+	}
+}
+
+// TestWriteTimeoutOfAPhone: it takes nothing for too long, although its backlog would have room.
+func TestWriteTimeoutOfAPhone(t *testing.T) {
+	cfg := testConfig()
+	cfg.WriteTimeout, cfg.PhoneBacklog = 200*time.Millisecond, 64<<20
+	r := run(t, cfg)
+	binary := r.claims("home")
+	stuck := r.join("home")
+	id := hello(t, stuck, binary)
+	for range 40 { // more than the kernel takes
+		write(t, binary, `{"conn_id":%q,"frame":"%s"}`, id, lorem[:200<<10])
+	}
+	if e := readEnvelope(t, binary); e.Conn != id || e.Close != 1011 {
+		t.Fatalf("the binary reads %+v", e)
+	}
+}
+
+// TestQueuedBytesOfAll: over the budget of all connections together, the phone with the longest queue is closed.
+func TestQueuedBytesOfAll(t *testing.T) {
+	cfg := testConfig()
+	cfg.PhoneBacklog, cfg.MaxQueuedBytes = 64<<20, 4<<20
+	r := run(t, cfg)
+	binary := r.claims("home")
+	longer, shorter := r.join("home"), r.join("home")
+	longerID, shorterID := hello(t, longer, binary), hello(t, shorter, binary)
+	frame := `"` + lorem[:200<<10] + `"`
+	send := func(id string) { write(t, binary, `{"conn_id":%q,"frame":%s}`, id, frame) }
+	notice := make(chan envelopeOf, 1)
+	go func() {
+		_, got, _ := binary.Read(context.Background())
+		var e envelopeOf
+		_ = json.Unmarshal(got, &e)
+		notice <- e
+	}()
+	send(shorterID)
+	for {
+		send(longerID)
+		select {
+		case e := <-notice:
+			if e.Conn != longerID || e.Close != 1011 {
+				t.Fatalf("the binary reads %+v", e)
+			}
+			if got := read(t, shorter); got != frame {
+				t.Fatal("the other one is hurt")
+			}
+			return
+		default:
+		}
+	}
+}
+
+// TestBinaryThatNeverReads: its phones are slowed to a halt, what waits is bounded, and when the write times out its slot is in
+// grace.
+func TestBinaryThatNeverReads(t *testing.T) {
+	cfg := testConfig()
+	cfg.WriteTimeout, cfg.Slots.Grace = 500*time.Millisecond, time.Minute
+	r := run(t, cfg)
+	r.claims("home") // never reads
+	var taken atomic.Int64
+	var phones sync.WaitGroup
+	for range 4 {
+		c := r.join("home")
+		phones.Go(func() {
+			for {
+				if c.Write(context.Background(), websocket.MessageText, []byte(`"`+lorem[:60<<10]+`"`)) != nil {
+					return
+				}
+				taken.Add(60 << 10)
+			}
+		})
+	}
+	r.until("home", "released", 1)
+	// A window each, and what the kernel holds of five connections.
+	if most := int64(4*(512<<10) + 5*(8<<20)); taken.Load() > most {
+		t.Errorf("%d bytes were taken, at most %d may be", taken.Load(), most)
+	}
+	next := r.dial("home")
+	defer next.CloseNow()
+	hold(next)
+	phones.Wait() // each had sent to the former binary, and is closed
+	r.until("home", "left", 4)
+}
+
+// TestBurstsRightAfterAJoin: a daemon greets a new phone with 12 bursts of 60 small frames. No phone is lost by it.
+func TestBurstsRightAfterAJoin(t *testing.T) {
+	r := run(t, testConfig())
+	binary := r.claims("home")
+	for range rounds(10, 100) {
+		phone := r.join("home")
+		id := hello(t, phone, binary)
+		go func() {
+			for n := range 12 * 60 {
+				write(t, binary, `{"conn_id":%q,"frame":{"status":%d}}`, id, n)
+			}
+		}()
+		for n := range 12 * 60 {
+			if got := read(t, phone); got != fmt.Sprintf(`{"status":%d}`, n) {
+				t.Fatalf("number %d is %s", n, got)
+			}
+		}
+		_ = phone.Close(1000, "")
+		if e := readEnvelope(t, binary); e.Conn != id || e.Close != 1000 {
+			t.Fatalf("%+v", e)
+		}
+		write(t, binary, `{"conn_id":%q,"frame":"too late"}`, id)
+	}
+}
+
+// TestShutdownDrains: what was queued for a phone goes out before the close frame.
+func TestShutdownDrains(t *testing.T) {
+	r := run(t, testConfig())
+	binary := r.claims("home")
+	phone, marker := r.join("home"), r.join("home")
+	id, markerID := hello(t, phone, binary), hello(t, marker, binary)
+	const frames = 500
+	for n := range frames {
+		write(t, binary, `{"conn_id":%q,"frame":"%d %s"}`, id, n, lorem[:4<<10])
+	}
+	write(t, binary, `{"conn_id":%q,"frame":"done"}`, markerID)
+	read(t, marker) // the relay has read everything
+	hold(marker)
+	hold(binary)
+	go r.stop()
+	for n := range frames {
+		if got := read(t, phone); !strings.HasPrefix(got, fmt.Sprintf(`"%d `, n)) {
+			t.Fatalf("number %d is %.20s", n, got)
+		}
+	}
+	wantClose(t, phone, 1001, "relay shutting down")
+	r.stop()
+}
+
+// TestHeldBackPhoneIsNotGivenUp: while the relay does not read from a phone, its silence does not count, and the pings that it sent
+// before are answered; the one behind the frame that is held back is answered when that has crossed.
+func TestHeldBackPhoneIsNotGivenUp(t *testing.T) {
+	cfg := testConfig()
+	cfg.Heartbeat, cfg.HeartbeatTimeout = 40*time.Millisecond, 40*time.Millisecond
+	cfg.Slots.Grace, cfg.Slots.StartupGrace = time.Minute, time.Minute
+	r := run(t, cfg)
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw := without(strings.Replace(request(r.addr, "home"), "/v1/server", "/v1/client", 1), "X-Pyrycode-Version")
+	raw = with(raw, "X-Pyrycode-Token: t")
+	_, _ = io.WriteString(c, raw+string(join(frame(ping, []byte("1")), frame(text, []byte(`"x"`)), frame(ping, []byte("2")))))
+	skipHead(t, c)
+	next := func() (byte, string) {
+		for {
+			op, payload, err := readFrame(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op != opPing {
+				return op, string(payload)
+			}
+		}
+	}
+	if op, payload := next(); op != opPong || payload != "1" {
+		t.Fatalf("opcode %d %q", op, payload)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * (cfg.Heartbeat + cfg.HeartbeatTimeout)))
+	if op, payload, err := readFrame(c); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("opcode %d %q %v", op, payload, err)
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	binary := r.claims("home")
+	end := make(chan envelopeOf, 1)
+	go func() { end <- readEnvelope(t, binary) }()
+	if op, payload := next(); op != opPong || payload != "2" {
+		t.Fatalf("opcode %d %q", op, payload)
+	}
+	if e := <-end; string(e.Frame) != `"x"` {
+		t.Fatalf("%+v", e)
+	}
+}
+
+func skipHead(t testing.TB, c net.Conn) {
+	t.Helper()
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		var b [1]byte
+		if _, err := io.ReadFull(c, b[:]); err != nil {
+			t.Fatal(err)
+		}
+		head = append(head, b[0])
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101")) {
+		t.Fatalf("%s", head)
+	}
+}
