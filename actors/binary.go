@@ -164,7 +164,7 @@ func (b *binary) frame(m messages.Frame) {
 	if phone == nil {
 		return
 	}
-	b.socket.Send(phone.head, m.Bytes, tail)
+	b.socket.Send(phone.head, m.Bytes, tail, m.Last)
 	b.notify(b.phones.sent(phone, int64(charge(m.Bytes))))
 }
 
@@ -190,7 +190,7 @@ func (b *binary) detach(m messages.Detach) {
 	phone, ask := b.phones.detach(m.Conn)
 	b.notify(ask)
 	if phone != nil && phone.told && m.Code != messages.CloseNone {
-		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil)
+		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil, false)
 	}
 }
 
@@ -211,7 +211,7 @@ func (b *binary) received(m messages.Received) {
 			b.complain(unknownConn)
 			return
 		}
-		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close)})
+		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Last: m.Last})
 	}
 }
 

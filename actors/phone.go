@@ -107,7 +107,7 @@ func (p *phone) park() {
 func (p *phone) credited(bytes int64) {
 	p.window += bytes
 	for len(p.pending) > 0 && p.window > 0 {
-		p.send(p.pending[0])
+		p.send(p.pending[0], false)
 		p.pending = p.pending[1:]
 	}
 	if p.window > 0 {
@@ -124,22 +124,22 @@ func (p *phone) received(m messages.Received) {
 	case p.window <= 0: // the socket had read it already when it was paused
 		p.pending = append(p.pending, clone(frame))
 	default:
-		p.send(frame)
+		p.send(frame, m.Last)
 		if p.window <= 0 {
 			p.socket.Pause()
 		}
 	}
 }
 
-func (p *phone) send(frame []byte) {
+func (p *phone) send(frame []byte, last bool) {
 	p.reached = true
 	p.window -= int64(charge(frame))
-	p.tell(messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame})
+	p.tell(messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame, Last: last})
 }
 
 // deliver: the frame first, then the order to close, behind all that was queued before.
 func (p *phone) deliver(m messages.Deliver) {
-	if m.Frame != nil && !p.socket.Send(nil, m.Frame, nil) {
+	if m.Frame != nil && !p.socket.Send(nil, m.Frame, nil, m.Last) {
 		if m.Code == messages.CloseNone {
 			p.drop(messages.CloseInternal, messages.ReasonBacklog)
 			return

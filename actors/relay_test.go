@@ -42,7 +42,7 @@ func (l *line) Close(code messages.CloseCode, reason string) {
 
 func (l *line) Drop(code messages.CloseCode, reason string) { l.Close(code, reason) }
 
-func (l *line) Send(head, frame, tail []byte) bool {
+func (l *line) Send(head, frame, tail []byte, _ bool) bool {
 	if l.full.Load() {
 		return false
 	}

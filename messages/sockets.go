@@ -13,7 +13,10 @@ type FromSocket interface{ fromSocket() }
 //	Answer  none; Socket.Pause, when there should be no more for now
 //
 // The bytes are the receiver's until it has handled the message, and no longer: who queues it has to copy them.
-type Received struct{ Bytes []byte }
+type Received struct {
+	Bytes []byte
+	Last  bool // nothing had come behind it yet: who sends because of it need not wait for more
+}
 
 // Ponged says that the peer answered the ping of a Probe.
 //

@@ -200,7 +200,10 @@ func TestFramesWhileTheyComeAndGo(t *testing.T) {
 				}
 				me := int(lives.Add(1))
 				most := 1 + rng.IntN(300)
+				spoken := make(chan struct{})
 				go func() {
+					defer close(spoken)
+					rng := rand.New(rand.NewPCG(5, uint64(me)))
 					for n := range most {
 						if c.Write(ctx, websocket.MessageText, sized(me, n)) != nil {
 							return
@@ -225,6 +228,7 @@ func TestFramesWhileTheyComeAndGo(t *testing.T) {
 					toPhones.Add(1)
 				}
 				_ = c.CloseNow()
+				<-spoken
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	writeSize  = 64 << 10 // what one write takes, unless a single frame is larger; a buffer that is larger is not kept
-	firstSize  = 4 << 10  // of a new buffer
+	smallSize  = 4 << 10  // what a batch begins with
 	maxPending = 512      // control bytes that may wait to be written: a ping, a probe, the latest pongs
 )
 
@@ -23,13 +23,34 @@ type batch struct {
 	charge int64 // of its data frames: the length of each and messages.FrameCost
 }
 
-var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, firstSize)} }}
+// A batch begins small, and is moved once, so that lone frames cost little memory and bursts little copying.
+var (
+	smallBatches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, smallSize)} }}
+	largeBatches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, writeSize)} }}
+)
+
+// newBatch is one with room for n bytes.
+func newBatch(n int) *batch {
+	switch {
+	case n <= smallSize:
+		return smallBatches.Get().(*batch)
+	case n <= writeSize:
+		return largeBatches.Get().(*batch)
+	}
+	return &batch{bytes: make([]byte, 0, n)} // of this size once: not to be kept
+}
 
 func (b *batch) free() {
-	if cap(b.bytes) <= writeSize {
-		b.bytes, b.charge = b.bytes[:0], 0
-		batches.Put(b)
+	pool := &smallBatches
+	switch cap(b.bytes) {
+	case smallSize:
+	case writeSize:
+		pool = &largeBatches
+	default:
+		return
 	}
+	b.bytes, b.charge = b.bytes[:0], 0
+	pool.Put(b)
 }
 
 // outbox is everything that is to be written to one connection, in order. Whoever appends to an idle outbox starts a goroutine
@@ -59,11 +80,14 @@ func (o *outbox) grow(n int) *batch {
 		o.full = append(o.full, o.last)
 		o.last = nil
 	}
-	if o.last == nil {
-		o.last = batches.Get().(*batch)
-	}
-	if need := len(o.last.bytes) + n; need > writeSize && need > cap(o.last.bytes) {
-		o.last.bytes = make([]byte, 0, need) // of this size once: not to be kept
+	switch {
+	case o.last == nil:
+		o.last = newBatch(n)
+	case len(o.last.bytes)+n > cap(o.last.bytes):
+		larger := newBatch(len(o.last.bytes) + n)
+		larger.bytes, larger.charge = append(larger.bytes, o.last.bytes...), o.last.charge
+		o.last.free()
+		o.last = larger
 	}
 	return o.last
 }
@@ -93,7 +117,7 @@ func (o *outbox) discard() (charge int64) {
 }
 
 // Send implements actors.Socket.
-func (s *socket) Send(head, frame, tail []byte) bool {
+func (s *socket) Send(head, frame, tail []byte, last bool) bool {
 	n := len(head) + len(frame) + len(tail)
 	charge := int64(n) + messages.FrameCost
 	s.mu.Lock()
@@ -112,18 +136,31 @@ func (s *socket) Send(head, frame, tail []byte) bool {
 	b.charge += charge
 	o.queued += charge
 	o.passed += charge
-	s.startWriting()
+	s.startWriting(last)
 	s.set.account(charge)
 	return true
 }
 
-// startWriting is for a socket that is locked, and unlocks it.
-func (s *socket) startWriting() {
+// startWriting is for a socket that is locked, and unlocks it. Where nobody writes somebody has to: a goroutine, which finds what
+// has gathered until it runs, or with here this one, as far as it need not wait.
+func (s *socket) startWriting(here bool) {
 	start := !s.out.writing
 	s.out.writing = true
 	s.mu.Unlock()
-	if start {
-		s.set.goroutine(s.write)
+	switch {
+	case !start:
+	case here && s.raw != nil:
+		bufs, b := s.take()
+		if s.writeNow(&bufs) {
+			s.written(b)
+			if s.rested(false) {
+				return
+			}
+			bufs, b = nil, nil
+		}
+		s.set.goroutine(func() { s.write(bufs, b) })
+	default:
+		s.set.goroutine(func() { s.write(nil, nil) })
 	}
 }
 
@@ -148,14 +185,16 @@ func (s *socket) control(add func([]byte) []byte) {
 		return
 	}
 	s.out.control = add(s.out.control)
-	s.startWriting()
+	s.startWriting(false)
 }
 
-// write writes until the outbox is empty, as the one that writes.
-func (s *socket) write() {
+// write writes bufs, the rest of b, and then until the outbox is empty, as the one that writes.
+func (s *socket) write(bufs net.Buffers, b *batch) {
 	var deadline bool // one was set
 	for {
-		bufs, b := s.take()
+		if bufs == nil {
+			bufs, b = s.take()
+		}
 		if bufs == nil {
 			if s.rested(deadline) {
 				return
@@ -172,6 +211,7 @@ func (s *socket) write() {
 			}
 		}
 		s.written(b)
+		bufs, b = nil, nil
 	}
 }
 
@@ -307,7 +347,7 @@ func (s *socket) close(code messages.CloseCode, reason string, drop bool) {
 	}
 	b := o.grow(2 + maxControl)
 	b.bytes = appendClose(b.bytes, code, reason)
-	s.startWriting()
+	s.startWriting(false)
 }
 
 // unwritable says that nothing can be written any more: the connection is over, whatever was queued. To a phone that does

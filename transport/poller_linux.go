@@ -192,6 +192,6 @@ func (s *socket) sendNow(b []byte) {
 	s.out.writing = more
 	s.mu.Unlock()
 	if more {
-		s.set.goroutine(s.write)
+		s.set.goroutine(func() { s.write(nil, nil) })
 	}
 }

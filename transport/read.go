@@ -9,12 +9,15 @@ import (
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
-// linger is how long a connection stays awake after a data message, so that a conversation never pays for waking.
+// linger is how long a connection stays awake after a data message, at least, so that a conversation never pays for waking.
 const linger = 20 * time.Millisecond
+
+// past is a deadline that ends a read which is under way.
+var past = time.Unix(1, 0)
 
 // buffer is what a connection reads into while it is awake, and with what.
 type buffer struct {
-	bytes [16 << 10]byte
+	bytes []byte
 	r, w  int // what was read and not yet used
 
 	// For one read that does not wait: made once, since a closure a read would be three allocations.
@@ -23,14 +26,43 @@ type buffer struct {
 	try func(fd uintptr) bool
 }
 
-var buffers = sync.Pool{New: func() any {
-	b := new(buffer)
+// A connection whose peer fills a small buffer goes on with a large one: so a burst costs few system calls, and what says a word now
+// and then little memory.
+const (
+	smallBuffer = 16 << 10
+	largeBuffer = 64 << 10
+)
+
+var (
+	buffers      = sync.Pool{New: func() any { return newBuffer(smallBuffer) }}
+	largeBuffers = sync.Pool{New: func() any { return newBuffer(largeBuffer) }}
+)
+
+func newBuffer(size int) *buffer {
+	b := &buffer{bytes: make([]byte, size)}
 	b.try = func(fd uintptr) bool {
 		b.n, b.err = syscall.Read(int(fd), b.bytes[b.w:])
 		return true
 	}
 	return b
-}}
+}
+
+// larger moves what b holds to a large buffer.
+func (b *buffer) larger() *buffer {
+	l := largeBuffers.Get().(*buffer)
+	l.r, l.w = 0, copy(l.bytes, b.bytes[b.r:b.w])
+	b.free()
+	return l
+}
+
+func (b *buffer) free() {
+	b.r, b.w = 0, 0
+	if len(b.bytes) == largeBuffer {
+		largeBuffers.Put(b)
+		return
+	}
+	buffers.Put(b)
+}
 
 // readNow reads what has come. It gives EAGAIN where nothing has, and io.EOF where nothing will.
 func (b *buffer) readNow(raw syscall.RawConn) error {
@@ -52,13 +84,14 @@ type reading struct {
 	*socket
 	buf *buffer
 
-	open     bool          // a message has begun
-	message  []byte        // of it, what has come; empty for one that is whole in buf
-	held     bool          // the next message may not begin: it waits in the socket
-	rest     int64         // of the current frame, what has not
-	head     header        // of the current frame
-	deadline time.Duration // what the read deadline was set to: linger, the read timeout, or 0 for none
-	spoke    bool          // a data message has come since this connection woke
+	open     bool   // a message has begun
+	message  []byte // of it, what has come; empty for one that is whole in buf
+	held     bool   // the next message may not begin: it waits in the socket
+	rest     int64  // of the current frame, what has not
+	head     header // of the current frame
+	deadline bool   // the read deadline is set
+	lingers  bool   // it has been made known to those who send it to sleep
+	spoke    bool   // a data message has come since this connection woke
 }
 
 // read runs an awake connection until it sleeps again or ends. The buffer may hold what was read already.
@@ -68,7 +101,11 @@ func (s *socket) read(buf *buffer) {
 		r.consume()
 		if r.held {
 			r.setDeadline(0)
-			if s.hold(buf.bytes[buf.r:buf.w]) {
+			if r.lingers { // before another may read
+				r.lingers = false
+				s.set.lingering.remove(s)
+			}
+			if s.hold(r.buf.bytes[r.buf.r:r.buf.w]) {
 				break // from here on whoever resumes reads
 			}
 			r.held = false
@@ -78,8 +115,10 @@ func (s *socket) read(buf *buffer) {
 			break
 		}
 	}
-	buf.r, buf.w = 0, 0
-	buffers.Put(buf)
+	if r.lingers {
+		s.set.lingering.remove(s)
+	}
+	r.buf.free()
 	if s.raw != nil && !r.held && !s.isGone() {
 		s.asleep.Store(true)
 		s.set.poll.arm(s) // the last act: from here on the poller reads
@@ -88,58 +127,161 @@ func (s *socket) read(buf *buffer) {
 
 // readOn reads as one that is awake, from b on.
 func (s *socket) readOn(b []byte) {
-	buf := buffers.Get().(*buffer)
-	buf.r, buf.w = 0, copy(buf.bytes[:], b)
+	pool := &buffers
+	if len(b) > smallBuffer {
+		pool = &largeBuffers
+	}
+	buf := pool.Get().(*buffer)
+	buf.r, buf.w = 0, copy(buf.bytes, b)
 	s.set.goroutine(func() { s.read(buf) })
 }
 
 // more waits for bytes. It reports false where there is nothing to wait for: the connection sleeps, or has ended.
 func (r *reading) more() bool {
+	if r.buf.w == len(r.buf.bytes) && r.buf.w < largeBuffer {
+		r.buf = r.buf.larger()
+	}
 	b := r.buf
 	if b.r > 0 {
-		b.w = copy(b.bytes[:], b.bytes[b.r:b.w])
+		b.w = copy(b.bytes, b.bytes[b.r:b.w])
 		b.r = 0
 	}
 	between := !r.open && b.w == 0
 	if between {
 		r.setDeadline(0)
 	}
-	if r.raw != nil {
-		err := b.readNow(r.raw)
-		if err != syscall.EAGAIN && err != syscall.EINTR {
+	linger := between && r.raw != nil && r.spoke && !r.deaf.Load()
+	if r.raw != nil && !linger { // to wait costs something, be it a timer or the way to sleep: look first
+		if err := b.readNow(r.raw); err != syscall.EAGAIN && err != syscall.EINTR {
 			return r.got(err)
 		}
-		if between && (!r.spoke || r.deaf.Load()) {
+		if between {
 			return false
 		}
 	}
-	switch {
-	case between && r.raw != nil:
-		r.setDeadline(linger)
-	case !between && r.deadline != r.set.cfg.ReadTimeout: // not even if it lingers: what is left of that is no time for a message
+	if !between && !r.deadline {
 		r.setDeadline(r.set.cfg.ReadTimeout)
+	}
+	if linger {
+		r.linger()
 	}
 	n, err := r.conn.Read(b.bytes[b.w:])
 	b.w += n
 	if n > 0 {
 		err = nil
 	}
-	if between && err != nil && isTimeout(err) {
-		r.setDeadline(0)
+	if linger && r.lingered() && isTimeout(err) {
 		return false
 	}
-	if err != nil && isTimeout(err) {
+	if isTimeout(err) {
 		r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
 		return true
 	}
 	return r.got(err)
 }
 
-func (r *reading) setDeadline(d time.Duration) {
-	if d == 0 && r.deadline == 0 {
+// linger says that the connection is about to read what may never come.
+func (r *reading) linger() {
+	if !r.lingers {
+		r.lingers = true
+		r.set.lingering.add(r.socket)
+	}
+	r.mu.Lock()
+	r.idle = true
+	r.mu.Unlock()
+}
+
+// lingered reports whether somebody has ended that read.
+func (r *reading) lingered() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended := !r.idle
+	r.idle = false
+	if ended {
+		_ = r.conn.SetReadDeadline(time.Time{})
+	}
+	return ended
+}
+
+// sleepIfIdle ends the read of a lingering connection that nothing has come from for a while.
+func (s *socket) sleepIfIdle(now int64) {
+	if now-s.heard.Load() < int64(linger) {
 		return
 	}
-	r.deadline = d
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle {
+		s.idle = false
+		_ = s.conn.SetReadDeadline(past)
+	}
+}
+
+// lingering is the connections that are awake after a data message. While there are any, a goroutine looks every now and then who
+// has become idle: an active connection pays for no timer.
+type lingering struct {
+	mu      sync.Mutex // guards the two below
+	awake   map[*socket]struct{}
+	looking bool
+}
+
+func (l *lingering) add(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.awake == nil {
+		l.awake = make(map[*socket]struct{})
+	}
+	l.awake[s] = struct{}{}
+	if !l.looking {
+		l.looking = true
+		s.set.goroutine(func() { l.look(s.set) })
+	}
+}
+
+func (l *lingering) remove(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.awake, s)
+}
+
+// all are those that are awake; where there are none, nobody looks from here on.
+func (l *lingering) all(into []*socket) []*socket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.awake {
+		into = append(into, s)
+	}
+	l.looking = len(into) > 0
+	return into
+}
+
+// look ends when nobody is awake, or the set is done with.
+func (l *lingering) look(set *sockets) {
+	tick := time.NewTicker(linger)
+	defer tick.Stop()
+	var awake []*socket
+	for {
+		select {
+		case <-set.done:
+			return
+		case <-tick.C:
+		}
+		if awake = l.all(awake[:0]); len(awake) == 0 {
+			return
+		}
+		now := set.now()
+		for _, s := range awake {
+			s.sleepIfIdle(now)
+		}
+		clear(awake)
+	}
+}
+
+// setDeadline gives what is read next so much time; 0 is any.
+func (r *reading) setDeadline(d time.Duration) {
+	if d == 0 && !r.deadline {
+		return
+	}
+	r.deadline = d > 0
 	at := time.Time{}
 	if d > 0 {
 		at = time.Now().Add(d)
@@ -207,7 +349,7 @@ func (r *reading) consume() {
 			m := b[h.size : h.size+int(h.length)]
 			unmask(m, h.key, 0)
 			r.buf.r += int(h.length)
-			r.received(m)
+			r.received(m, r.buf.r == r.buf.w)
 			continue
 		}
 		r.open, r.head, r.rest = true, h, h.length
@@ -236,19 +378,19 @@ func (r *reading) frameDone() {
 		return
 	}
 	r.open = false
-	r.received(r.message)
+	r.received(r.message, r.buf.r == r.buf.w)
 	r.message = r.message[:0] // kept while the connection is awake
 }
 
 // received hands on a message, whose bytes may be used again when this returns.
-func (r *reading) received(m []byte) {
+func (r *reading) received(m []byte, last bool) {
 	r.spoke = true
 	r.setDeadline(0)
 	r.mu.Lock()
 	in := r.inbox
 	r.mu.Unlock()
 	if in != nil {
-		in.Tell(messages.Received{Bytes: m})
+		in.Tell(messages.Received{Bytes: m, Last: last})
 	}
 }
 

@@ -35,6 +35,7 @@ type socket struct {
 	mu       sync.Mutex      // guards what follows
 	peerDone bool            // its close frame, or the end of its stream, has come
 	lost     bool            // nothing can be read
+	idle     bool            // its goroutine lingers in a read that may be ended
 	held     []byte          // read while paused, from the header of a data message on; nobody reads until Resume
 	inbox    inbox           // nil before start, and again once nothing may be told any more
 	end      *messages.Ended // what ended the reading, once it has ended

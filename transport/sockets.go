@@ -30,6 +30,8 @@ type sockets struct {
 	work  sync.WaitGroup // every goroutine that was started here
 	done  chan struct{}
 
+	lingering lingering
+
 	queued    atomic.Int64 // what waits to be written, of all connections
 	relieving atomic.Bool  // somebody looks for the longest queue
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,9 @@ const heartbeat = 15 * time.Second
 
 // childEnv says that this process is a server to be measured, and which.
 const childEnv = "PYRYCODE_MEASURE_CHILD"
+
+// profileEnv names a file for the CPU profile of each server that is started; its kind is appended.
+const profileEnv = "PYRYCODE_MEASURE_PROFILE"
 
 func TestMain(m *testing.M) {
 	if kind := os.Getenv(childEnv); kind != "" {
@@ -39,9 +43,19 @@ func child(kind string) error {
 	if err != nil {
 		return err
 	}
-	serve := map[string]func(listening func(l, admin net.Addr)) error{"plain": servePlain, "relay": serveRelay, "watched": serveWatched}[kind]
+	serve := map[string]func(listening func(l, admin net.Addr)) error{"plain": servePlain, "relay": serveRelay, "watched": serveWatched, "forward": serveForward, "splice": serveSplice}[kind]
 	if serve == nil {
-		return fmt.Errorf("%s=%s: want plain, relay or watched", childEnv, kind)
+		return fmt.Errorf("%s=%s: want plain, relay, watched, forward or splice", childEnv, kind)
+	}
+	if file := os.Getenv(profileEnv); file != "" {
+		f, err := os.Create(file + "." + kind)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	go func() { _ = http.Serve(stats, http.HandlerFunc(serveUsage)) }()
 	go func() {

@@ -27,7 +27,7 @@ func serveWatched(listening func(l, admin net.Addr)) error {
 func defaults() transport.Config {
 	return transport.Config{
 		Listen:  "127.0.0.1:0",
-		Slots:   slots.Config{Grace: 30 * time.Second, ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond},
+		Slots:   slots.Config{Grace: 30 * time.Second, ProbeTimeout: 5 * time.Second, ProbeInterval: 100 * time.Millisecond, MaxPhones: 128, StartupGrace: time.Minute},
 		Journal: 4096, Heartbeat: heartbeat, HeartbeatTimeout: 30 * time.Second,
 		ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
 		MaxFrameBytes: 256 << 10, MaxConnections: 15000, DrainTimeout: 10 * time.Second,
