@@ -97,11 +97,16 @@ func lineOf(t *testing.T, r *bufio.Reader, words string) string {
 	}
 }
 
-// claim runs claimstorm.
+// claim runs claimstorm as a binary.
 func (s *started) claim(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
+	return s.claimstorm(t, append([]string{"claim", "--within", "50ms"}, args...)...)
+}
+
+func (s *started) claimstorm(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
 	bin := filepath.Join(filepath.Dir(s.cmd.Path), "claimstorm")
-	cmd := exec.Command(bin, append([]string{"claim", "--url", "ws://" + s.addr, "--within", "50ms"}, args...)...)
+	cmd := exec.Command(bin, append(args, "--url", "ws://"+s.addr)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +123,8 @@ func exitCode(cmd *exec.Cmd) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// TestFirstSession is the README's: claim, be refused, give back, claim again, and shut the relay down.
+// TestFirstSession is the README's: claim, be refused, give back, claim again, have a phone's frame come back, and shut the
+// relay down.
 func TestFirstSession(t *testing.T) {
 	s := startRelay(t)
 	first, said := s.claim(t, "--id", "home")
@@ -133,8 +139,23 @@ func TestFirstSession(t *testing.T) {
 	if code := exitCode(first); code != 0 {
 		t.Errorf("a claim that was given back exits with %d", code)
 	}
-	third, said := s.claim(t, "--id", "home")
+	third, said := s.claim(t, "--id", "home", "--echo")
 	lineOf(t, said, "holding")
+	phone, answers := s.claimstorm(t, "phone", "--id", "home", `{"hello":"world"}`, `[1, 2]`)
+	for _, want := range []string{`{"hello":"world"}`, `[1,2]`} { // the echo, encoding/json's, leaves out the space
+		if got, _ := answers.ReadString('\n'); got != want+"\n" {
+			t.Errorf("the phone prints %q, want %s", got, want)
+		}
+	}
+	if code := exitCode(phone); code != 0 {
+		t.Errorf("the phone exits with %d", code)
+	}
+	lineOf(t, said, "is gone (1000)")
+	lost, why := s.claimstorm(t, "phone", "--id", "elsewhere", "1")
+	lineOf(t, why, "turned away (4404")
+	if code := exitCode(lost); code != 1 {
+		t.Errorf("a phone without a binary exits with %d", code)
+	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	lineOf(t, said, "1001")
 	if code := exitCode(third); code != 1 {
