@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
 // said in a frame: who it is from or for, which one it is, and something that makes it long.
@@ -469,4 +471,64 @@ func skipHead(t testing.TB, c net.Conn) {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101")) {
 		t.Fatalf("%s", head)
 	}
+}
+
+// TestHeldBackBytesAreAllKept: a burst that was read in one go, and may not be handed on, is not lost.
+func TestHeldBackBytesAreAllKept(t *testing.T) {
+	set := testSockets(t, socketConfig{})
+	p := connectAs(t, set, &socketKind{maxMessage: 1 << 20}, nil)
+	const frames = 200
+	tell := pausing{pair: p, frames: make(chan string, frames)}
+	p.mu.Lock()
+	p.inbox = tell
+	p.mu.Unlock()
+	var burst []byte
+	for n := range frames {
+		burst = append(burst, frame(text, fmt.Appendf(nil, "%d %s", n, lorem[:1000]))...)
+	}
+	go func() { _, _ = p.peer.Write(burst) }()
+	for n := range frames {
+		if got := <-tell.frames; !strings.HasPrefix(got, fmt.Sprintf("%d ", n)) || len(got) < 1000 {
+			t.Fatalf("number %d is %.20q", n, got)
+		}
+		for p.paused.Load() && !p.holding() { // until its reader has given up
+			runtime.Gosched()
+		}
+		p.Resume()
+	}
+}
+
+// pausing is an inbox that pauses its socket at every message.
+type pausing struct {
+	pair
+	frames chan string
+}
+
+func (g pausing) Tell(m messages.FromSocket) {
+	if data, ok := m.(messages.Received); ok {
+		g.Pause()
+		g.frames <- string(data.Bytes)
+	}
+}
+
+// TestBacklogIsBounded: a phone that never reads is sent what its backlog takes and what its kernel takes, and no more; a queue that
+// is empty takes any frame.
+func TestBacklogIsBounded(t *testing.T) {
+	const backlog = 100 << 10
+	p := connectAs(t, testSockets(t, socketConfig{}), &socketKind{maxMessage: 1 << 20, backlog: backlog}, nil)
+	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, false) {
+		t.Fatal("an empty queue takes any frame")
+	}
+	for range 1000 { // 64 MB: more than any kernel takes
+		if !p.Send(nil, []byte(lorem[:64<<10]), nil, false) {
+			p.mu.Lock()
+			queued := p.out.queued
+			p.mu.Unlock()
+			if queued > 2*backlog+messages.FrameCost {
+				t.Fatalf("%d bytes are queued", queued)
+			}
+			return
+		}
+	}
+	t.Fatal("nothing is ever refused")
 }
