@@ -26,26 +26,30 @@ const (
 
 func main() { os.Exit(run(os.Args[1:])) }
 
+// commands are what may stand in place of the relay's flags: each is given what follows its name, and gives the exit code.
+var commands = map[string]func(args []string) int{}
+
 func run(args []string) int {
+	if err := dropEmptyTwins(); err != nil {
+		return fail(exitFailure, err)
+	}
+	if len(args) > 0 && commands[args[0]] != nil {
+		return commands[args[0]](args[1:])
+	}
+	return relay(args)
+}
+
+// relay runs the relay.
+func relay(args []string) int {
 	var f flags
 	build := readBuild()
-	parser := kong.Must(&f,
-		kong.Name("pyrycode-relay"),
-		kong.Description("A relay for pyry binaries: the first claim of a server-id wins, and nobody is locked out by his own dead past self.\n\n"+
+	err := parse(&f, args, "pyrycode-relay",
+		"A relay for pyry binaries: the first claim of a server-id wins, and nobody is locked out by his own dead past self.\n\n"+
 			"Without flags it serves plain HTTP on loopback, to try it. Every flag has an environment twin: --probe-timeout is "+
-			envPrefix+"_PROBE_TIMEOUT; the flag beats its twin."),
-		kong.DefaultEnvars(envPrefix),
-		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }), // the twins follow from one rule, said above
-	)
-	if err := dropEmptyTwins(); err != nil {
-		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", err)
-		return exitFailure
-	}
-	if _, err := parser.Parse(args); err != nil {
-		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", plain(err))
-		return exitConfig
+			envPrefix+"_PROBE_TIMEOUT; the flag beats its twin.",
+		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)})
+	if err != nil {
+		return fail(exitConfig, err)
 	}
 	cfg := f.config()
 	if cfg.MaxConnections == 0 {
@@ -57,10 +61,29 @@ func run(args []string) int {
 	cfg.Build = build
 	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin) }
 	if err := serve(cfg); err != nil {
-		fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", err)
-		return exitFailure
+		return fail(exitFailure, err)
 	}
 	return 0
+}
+
+// parse reads args and the environment into the flags that are the fields of into, and has them validated.
+func parse(into any, args []string, name, description string, more ...kong.Option) error {
+	parser := kong.Must(into, append(more,
+		kong.Name(name),
+		kong.Description(description),
+		kong.DefaultEnvars(envPrefix),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }), // the twins follow from one rule, said in the help
+	)...)
+	if _, err := parser.Parse(args); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), name+": ")) // kong puts it before a Validate error: ours name the flag
+	}
+	return nil
+}
+
+func fail(code int, err error) int {
+	fmt.Fprintf(os.Stderr, "pyrycode-relay: %v\n", err)
+	return code
 }
 
 // dropEmptyTwins makes an empty environment twin an absent one: that is what compose files and unit files write for "not set".
@@ -74,9 +97,6 @@ func dropEmptyTwins() error {
 	}
 	return nil
 }
-
-// plain drops the name that kong puts before a Validate error: ours name the flag.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "pyrycode-relay: ") }
 
 var errSecondSignal = errors.New("a second signal: ended at once")
 
