@@ -133,5 +133,6 @@ func (r *registry) fail(now time.Time, m messages.ToRegistry) {
 	case messages.Leave, messages.ProbeExpired, messages.ProbeDue, messages.GraceExpired, messages.ShutDown:
 		r.timers.arm(now.Add(retryAfter), m, now)
 	case messages.ProbeAnswered: // the probe expires
+	case messages.OperatorRelease: // who asked is told
 	}
 }
