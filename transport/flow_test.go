@@ -545,7 +545,7 @@ func TestHeldBackBytesAreAllKept(t *testing.T) {
 		if got := <-tell.frames; !strings.HasPrefix(got, fmt.Sprintf("%d ", n)) || len(got) < 1000 {
 			t.Fatalf("number %d is %.20q", n, got)
 		}
-		for p.paused.Load() && !p.holding() { // until its reader has given up
+		for n < frames-1 && !p.holding() { // until its reader has given up: there is more
 			runtime.Gosched()
 		}
 		p.Resume()
