@@ -97,6 +97,11 @@ func (p page) Waits() (rows []waited) {
 	return rows
 }
 
+// Looked says whether the run counted at how much its checks looked.
+func (p page) Looked() bool {
+	return slices.ContainsFunc(p.Checks, func(c Check) bool { return c.Looked > 0 })
+}
+
 // Holders counts the claims that held the slot.
 func (t Timeline) Holders() (n int) {
 	for _, lane := range t.Lanes {

@@ -186,9 +186,9 @@ type Timeline struct {
 // Check is a rule that the run was held to.
 type Check struct {
 	Name   string `json:"name"`   // as in docs/load-testing.md
-	Says   string `json:"says"`   // what must hold, as a sentence
-	Looked int64  `json:"looked"` // at how many occasions
-	Broken int64  `json:"broken"`
+	Says   string `json:"says"`   // what it looks for, as a sentence
+	Looked int64  `json:"looked"` // at how many occasions; 0 in all of them if nobody counted
+	Broken int64  `json:"broken"` // how often it was found
 }
 
 // Violation is an occasion on which a check did not hold.

@@ -19,9 +19,9 @@ func sample(verdict Verdict) *Result {
 		Why:      []string{"all 8 checks held, on 8,000 claims", "40 takeovers and 160 graces were among them"},
 		Headline: Headline{Of: "claims", Count: 8000, PerSecond: 3210.4, P50: 1234 * time.Microsecond, P99: 9876 * time.Microsecond, Takeovers: 40},
 		Checks: []Check{
-			{Name: "one-winner", Says: "Of the claims on one id, exactly one holds it.", Looked: 160},
-			{Name: "fresh-proof", Says: "A refusal comes only after a pong, younger than the claim, of who held the slot.", Looked: 7840},
-			{Name: "grace", Says: "A claim in grace is granted at once."},
+			{Name: "two-holders", Says: "Two claims held one slot at the same time.", Looked: 160},
+			{Name: "fresh-proof", Says: "A claim was refused, though no holder answered a ping that came after it.", Looked: 7840},
+			{Name: "grace", Says: "A claim in grace was refused, or had to wait."},
 		},
 		Tool: Tool{Version: "v1.2.3", Cores: 2, CPU: 20 * time.Second, Share: 0.43, PeakMemory: 120 << 20, Behind: 12 * time.Millisecond},
 		Counters: []Counter{
@@ -71,11 +71,11 @@ func life(id string, losers int) Timeline {
 func failed() *Result {
 	r := sample(Fail)
 	r.Relay.Version = hostile
-	r.Why = []string{"two-holders: 2 claims held storm-1 at once, in round 7", "all other checks held"}
+	r.Why = []string{"two-holders: two claims held storm-1 at once, in round 7", "all other checks held"}
 	r.Headline.Violations, r.Checks[0].Broken = 1, 1
 	r.Tool.Bottleneck = "the tool used 96 % of both cores, so the waits are its own as much as the relay's"
 	r.Violations = []Violation{{
-		Check: "one-winner", ID: "storm-1", Round: 7, At: 2700 * time.Millisecond, Lanes: []string{"c2", "c3"},
+		Check: "two-holders", ID: "storm-1", Round: 7, At: 2700 * time.Millisecond, Lanes: []string{"c2", "c3"},
 		Says:     "c3 held storm-1 while c2 did, for 0.9 s",
 		Evidence: "      2.6 s          3.5 s\nc2    |==== held ====|\nc3        |=== held ========|\n" + hostile,
 	}}

@@ -17,7 +17,7 @@ const (
 // The most lines that each part of a summary may have; what is left goes to the counters.
 const (
 	whyLines       = 3
-	evidenceLines  = 8
+	evidenceLines  = 10
 	measureLines   = 5
 	percentileRows = 4
 )
@@ -165,10 +165,10 @@ func evidence(r *Result) (lines []string) {
 	v := slices.MinFunc(r.Violations, func(a, b Violation) int { return strings.Count(a.Evidence, "\n") - strings.Count(b.Evidence, "\n") })
 	lines = wrap(fmt.Sprintf("%s, %s at %s: %s", plain(v.Check), plain(v.ID), duration(v.At), plain(v.Says)), screenWidth, 2)
 	for line := range strings.SplitSeq(strings.TrimRight(v.Evidence, "\n"), "\n") {
-		lines = append(lines, clip("  "+plain(line), screenWidth))
+		lines = append(lines, clip(plain(line), screenWidth))
 	}
 	if len(lines) > evidenceLines {
-		lines[evidenceLines-1] = fmt.Sprintf("  ... and %s more", plural(int64(len(lines)-evidenceLines+1), "line"))
+		lines[evidenceLines-1] = fmt.Sprintf("... and %s more", plural(int64(len(lines)-evidenceLines+1), "line"))
 		lines = lines[:evidenceLines]
 	}
 	return lines

@@ -61,8 +61,8 @@ function latency() {
   const percentile = x => x <= 1 ? "0 %" : `${+(100 - 100 / x).toFixed(Math.max(0, Math.ceil(Math.log10(x)) - 2) || 0)} %`;
   return {
     ...common(), color: shades(),
-    legend: { ...common().legend, type: "plain" },
-    grid: { left: 8, right: 24, top: 30 + (narrow() ? 22 * waited.length : 22), bottom: 8, containLabel: true },
+    legend: { ...common().legend, icon: "roundRect" },
+    grid: { left: 8, right: 24, top: 34 + (narrow() ? 22 * (waited.length - 1) : 0), bottom: 8, containLabel: true },
     tooltip: {
       ...common().tooltip, trigger: "axis",
       formatter: points => tip(percentile(points[0].value[0]), ...points.map(p => `${p.seriesName}: ${duration(p.value[1])}`)),
@@ -76,19 +76,30 @@ function latency() {
   };
 }
 
+// twoGrids stands two plots above each other, over the same axis.
+const twoGrids = upper => [
+  { left: 48, right: 16, top: narrow() ? 56 : 34, height: upper },
+  { left: 48, right: 16, top: (narrow() ? 56 : 34) + upper + 26, bottom: 56 },
+];
+const compact = n => n.toLocaleString("en-GB", { notation: "compact" });
+
 function rounds() {
-  const kinds = [["granted", "granted", "held"], ["took over", "took_over", "took"], ["refused", "refused", "refused"],
-    ["wrong close", "wrong", "bad"], ["unanswered", "unanswered", "waiting"], ["unreached", "unreached", "asked"]];
+  const kinds = [["granted", "granted", "held"], ["took over", "took_over", "took"], ["wrong close", "wrong", "bad"],
+    ["unanswered", "unanswered", "waiting"], ["unreached", "unreached", "asked"], ["refused", "refused", "refused"]];
   return {
     ...common(),
-    grid: { left: 8, right: 8, top: narrow() ? 56 : 36, bottom: 34, containLabel: true },
-    tooltip: { ...common().tooltip, trigger: "axis", axisPointer: { ...common().tooltip.axisPointer, type: "shadow" }, valueFormatter: whole },
-    xAxis: axis({ type: "category", data: result.rounds.map(r => r.number), name: "round", nameLocation: "middle", nameGap: 24 }),
-    yAxis: axis({ type: "value", minInterval: 1, axisLabel: { formatter: whole } }),
-    dataZoom: zoom([0], "filter"),
+    grid: twoGrids(170),
+    axisPointer: { link: [{ xAxisIndex: "all" }] },
+    tooltip: {
+      ...common().tooltip, trigger: "axis", axisPointer: { ...common().tooltip.axisPointer, type: "shadow" },
+      formatter: points => tip(`round ${points[0].name}`, ...points.map(p => `${p.seriesName}: ${whole(p.value)}`)),
+    },
+    xAxis: [0, 1].map(i => axis({ type: "category", gridIndex: i, data: result.rounds.map(r => r.number), axisLabel: { show: i === 1 } })),
+    yAxis: [0, 1].map(i => axis({ type: "value", gridIndex: i, minInterval: 1, splitNumber: i ? 2 : 4, axisLabel: { formatter: compact } })),
+    dataZoom: zoom([0, 1], "filter"),
     series: kinds.filter(([, key]) => result.rounds.some(r => r[key] > 0)).map(([name, key, shade]) => ({
-      type: "bar", stack: "claims", name, color: colour(shade), barMaxWidth: 28, barCategoryGap: result.rounds.length > 60 ? "5%" : "25%",
-      data: result.rounds.map(r => r[key]),
+      type: "bar", stack: key === "refused" ? "refused" : "others", name, color: colour(shade), barMaxWidth: 28, barCategoryGap: result.rounds.length > 60 ? "5%" : "25%",
+      xAxisIndex: +(key === "refused"), yAxisIndex: +(key === "refused"), data: result.rounds.map(r => r[key]),
     })),
   };
 }
@@ -101,23 +112,22 @@ function claims() {
   };
   const last = result.claims[result.claims.length - 1].at_ns / 1e9;
   const shown = kinds.filter(([, key]) => result.claims.some(s => s[key] > 0));
-  const line = { type: "line", showSymbol: result.claims.length < 2, symbolSize: 6, lineStyle: { width: 1.5 } };
-  const grid = { left: 8, right: 24, containLabel: true };
+  const line = { type: "line", showSymbol: result.claims.length < 2, symbolSize: 6, lineStyle: { width: 2 } };
   return {
     ...common(),
-    legend: { ...common().legend, data: [...shown.map(([name]) => name), "holding"] },
-    grid: [{ ...grid, top: narrow() ? 56 : 36, bottom: "46%" }, { ...grid, top: "60%", bottom: 34 }],
+    legend: { ...common().legend, icon: "roundRect" },
+    grid: twoGrids(180),
     axisPointer: { link: [{ xAxisIndex: "all" }] },
     tooltip: {
       ...common().tooltip, trigger: "axis",
       formatter: points => tip(seconds(points[0].value[0]), ...points.map(p => `${p.seriesName}: ${whole(p.value[1])}${p.seriesName === "holding" ? "" : " /s"}`)),
     },
-    xAxis: [0, 1].map(i => axis({ type: "value", gridIndex: i, min: 0, max: last, axisLabel: { formatter: seconds, show: i === 1 } })),
-    yAxis: [0, 1].map(i => axis({ type: "value", gridIndex: i, splitNumber: 3, minInterval: i, axisLabel: { formatter: whole } })),
+    xAxis: [0, 1].map(i => axis({ type: "value", gridIndex: i, min: 0, max: last, axisLabel: { formatter: seconds, show: i === 1, showMaxLabel: false } })),
+    yAxis: [0, 1].map(i => axis({ type: "value", gridIndex: i, splitNumber: i ? 2 : 4, minInterval: i, axisLabel: { formatter: compact } })),
     dataZoom: zoom([0, 1], "none"),
     series: [
       ...shown.map(([name, key, shade]) => ({ ...line, name, color: colour(shade), data: result.claims.map((_, i) => rate(key, i)) })),
-      { ...line, name: "holding", color: colour("released"), xAxisIndex: 1, yAxisIndex: 1, step: "end", areaStyle: { opacity: 0.15 },
+      { ...line, name: "holding", color: colour("released"), xAxisIndex: 1, yAxisIndex: 1, areaStyle: { opacity: 0.15 },
         data: result.claims.map(s => [s.at_ns / 1e9, s.holding]) },
     ],
   };
@@ -127,6 +137,11 @@ function claims() {
 const looks = {
   "asked": ["asked", 0.2], "waiting": ["waiting", 0.42], "held": ["held", 0.8], "silent": ["held", 0.8, "outline"], "grace": ["grace", 0.2],
   "refused": ["refused", 0, "cross"], "taken over": ["took", 0, "diamond"], "lost": ["bad", 0, "triangle"], "released": ["released", 0, "ring"],
+};
+
+const icons = {
+  cross: "path://M0,1L1,0L5,4L9,0L10,1L6,5L10,9L9,10L5,6L1,10L0,9L4,5Z", diamond: "diamond", triangle: "triangle", ring: "emptyCircle",
+  outline: "emptyRoundRect",
 };
 
 // mark draws the end of a claim around a point.
@@ -151,21 +166,29 @@ function drawSpan(state) {
   };
 }
 
+// drawViolation is a line through all lanes.
+function drawViolation(params, api) {
+  const [x] = api.coord([api.value(1), 0]), { y, height } = params.coordSys;
+  return { type: "line", shape: { x1: x, x2: x, y1: y, y2: y + height }, style: { stroke: colour("bad"), lineWidth: 2, lineDash: [4, 3] } };
+}
+
 function timeline(figure) {
   const t = result.timelines[figure.dataset.index];
-  const clash = new Set(result.violations.filter(v => v.server_id === t.server_id).flatMap(v => v.lanes || []));
+  const violations = result.violations.filter(v => v.server_id === t.server_id);
+  const clash = new Set(violations.flatMap(v => v.lanes || []));
   const spans = t.lanes.flatMap((lane, i) => (lane.spans || []).map(s => ({ ...s, lane, value: [i, s.from_ns / 1e9, s.to_ns / 1e9] })));
   const from = Math.min(...spans.map(s => s.value[1])), to = Math.max(...spans.map(s => s.value[2]));
   const edge = (to - from) * 0.02 || 0.001, row = t.lanes.length > 24 ? 15 : 20;
   figure.querySelector(".plot").style.height = `${t.lanes.length * row + (narrow() ? 130 : 100)}px`;
+  const named = name => ({ name, icon: icons[(looks[name] || [])[2]] || "roundRect" });
   const states = Object.keys(looks).filter(state => spans.some(s => s.state === state));
   return {
     ...common(),
-    legend: { ...common().legend, data: states.map(name => ({ name, icon: { cross: "path://M0,1L1,0L5,4L9,0L10,1L6,5L10,9L9,10L5,6L1,10L0,9L4,5Z", diamond: "diamond", triangle: "triangle", ring: "emptyCircle", outline: "emptyRoundRect" }[looks[name][2]] || "roundRect" })) },
+    legend: { ...common().legend, data: [...states.map(named), ...(violations.length ? [named("violation")] : [])] },
     grid: { left: 8, right: 16, top: narrow() ? 72 : 40, bottom: 34, containLabel: true },
     tooltip: {
       ...common().tooltip, trigger: "item",
-      formatter: ({ data: s }) => tip(`${s.lane.who}: ${s.state}`,
+      formatter: ({ data: s }) => s.check ? tip(s.check, `at ${seconds(s.value[1])}`, s.says) : tip(`${s.lane.who}: ${s.state}`,
         s.to_ns > s.from_ns ? `${seconds(s.from_ns / 1e9)} to ${seconds(s.to_ns / 1e9)}, for ${duration(s.to_ns - s.from_ns)}` : `at ${seconds(s.from_ns / 1e9)}`,
         s.note, s.lane.ended && `ended: ${s.lane.ended}`),
     },
@@ -178,10 +201,14 @@ function timeline(figure) {
       },
     }),
     dataZoom: zoom([0], "weakFilter"),
-    series: states.map(state => ({
-      type: "custom", name: state, clip: true, color: colour(looks[state][0]), z: looks[state][1] === 0 ? 4 : 2,
-      renderItem: drawSpan(state), encode: { x: [1, 2], y: 0 }, data: spans.filter(s => s.state === state),
-    })),
+    series: [
+      ...states.map(state => ({
+        type: "custom", name: state, clip: true, color: colour(looks[state][0]), z: looks[state][1] === 0 ? 4 : 2,
+        renderItem: drawSpan(state), encode: { x: [1, 2], y: 0 }, data: spans.filter(s => s.state === state),
+      })),
+      { type: "custom", name: "violation", clip: true, color: colour("bad"), z: 5, renderItem: drawViolation, encode: { x: 1 },
+        data: violations.map(v => ({ ...v, value: [0, v.at_ns / 1e9] })) },
+    ],
   };
 }
 
@@ -190,10 +217,10 @@ function compare(figure) {
   figure.querySelector(".plot").style.height = `${rows.length * 30 + 50}px`;
   const better = r => r.higher_is_better === r.ratio > 1;
   return {
-    ...common(),
+    ...common(), legend: { show: false },
     grid: { left: 8, right: 24, top: 8, bottom: 8, containLabel: true },
     tooltip: { ...common().tooltip, trigger: "item", formatter: p => tip(rows[p.dataIndex].name, `B is ${rows[p.dataIndex].ratio.toFixed(2)} of A`) },
-    xAxis: axis({ type: "log", axisLabel: { formatter: x => String(+x.toPrecision(3)) } }),
+    xAxis: axis({ type: "value", min: 0, axisLabel: { formatter: x => `${+x.toPrecision(3)} ×` } }),
     yAxis: axis({ type: "category", inverse: true, data: rows.map(r => r.name), axisLabel: { width: narrow() ? 110 : 220, overflow: "truncate", interval: 0 } }),
     series: [{
       type: "bar", name: "B/A", barMaxWidth: 16,
