@@ -37,6 +37,13 @@ func (j *Journal) append(e *slots.Entry) {
 	j.mu.Unlock()
 }
 
+// Last is the newest entry's number; 0: none yet. Any goroutine may call it.
+func (j *Journal) Last() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
 // Select returns at most limit of the entries behind number after, oldest first; of server only, unless it is empty. What
 // the journal no longer keeps is passed over. Any goroutine may call it.
 func (j *Journal) Select(server messages.ServerID, after int64, limit int) []slots.Entry {

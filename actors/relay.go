@@ -71,6 +71,8 @@ type Relay struct {
 	window   int64 // of a phone, in bytes
 
 	connections sync.WaitGroup // those whose actor has not ended
+	over        chan struct{}  // closed when the registry is about to end
+	end         func()         // closes it
 }
 
 // Inbox is where a connection's socket says what happened.
@@ -97,7 +99,8 @@ func Start(cfg Config) *Relay {
 	orDefault(&cfg.Slots.MaxPhones, defaultMaxPhones)
 	orDefault(&cfg.MaxFrameBytes, defaultMaxFrame)
 	orDefault(&cfg.PhoneBacklogBytes, defaultPhoneBacklog)
-	r := &Relay{cfg: cfg, system: cfg.system, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
+	r := &Relay{cfg: cfg, system: cfg.system, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal), over: make(chan struct{})}
+	r.end = sync.OnceFunc(func() { close(r.over) })
 	r.startScribe()
 	r.startRegistry()
 	r.window = max(minWindow, 2*int64(cfg.MaxFrameBytes))
@@ -209,15 +212,14 @@ func (r *Relay) tell(to messages.Address, m any) {
 // ShutDown gives every slot back, and returns when that has been decided. Nothing is granted from here on. The connections
 // remain: whoever accepted them ends them.
 func (r *Relay) ShutDown() {
-	handled := make(chan struct{})
-	r.system.Root.Send(r.registryPID, shutDown{handled})
-	<-handled
+	_, _ = r.await(context.Background(), messages.ShutDown{})
 }
 
 // Stop waits until the actor of every connection has ended, then ends the relay's own, and returns when the last log line is
 // written. Call it last, and once.
 func (r *Relay) Stop() {
 	r.connections.Wait()
+	r.end()
 	for _, pid := range []*actor.PID{r.registryPID, r.scribePID} {
 		_ = r.system.Root.PoisonFuture(pid).Wait() // an actor that waits for nothing has no reason to be late
 	}

@@ -190,9 +190,9 @@ func TestPanicOnAReleaseLeavesNobodyWaiting(t *testing.T) {
 func TestRegistryOutlivesAPanicAnywhere(t *testing.T) {
 	r := start(t, Config{})
 	first := newLine().claims(r, "alpha", "first")
-	handled := make(chan struct{})
-	close(handled) // so that to close it panics
-	r.system.Root.Send(r.registryPID, shutDown{handled})
+	handled := make(chan slots.Entry)
+	close(handled) // so that to answer panics
+	r.system.Root.Send(r.registryPID, awaited{messages.ShutDown{}, handled})
 	second := newLine().claims(r, "beta", "second")
 	second.wantClosed(t, "1001 relay shutting down")
 	wantStory(t, r, "first granted, first released, second evicted")

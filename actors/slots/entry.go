@@ -22,10 +22,14 @@ const (
 	AskedShutDown
 	AskedJoin
 	AskedLeave
+	AskedOperatorRelease
 )
 
 func (a Asked) String() string {
-	return [...]string{"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down", "join", "leave"}[a]
+	return [...]string{
+		"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down",
+		"join", "leave", "operator_release",
+	}[a]
 }
 
 // Decided is what became of it.
@@ -77,6 +81,7 @@ const (
 	NobodyHolds
 	NoPlace
 	NoGrace
+	ByOperator
 )
 
 // Entry is one decision of the registry. It is a plain value, so that keeping one costs no allocation; the sentence is made
@@ -138,6 +143,8 @@ func (e *Entry) Reason() string {
 		return "it has as many phones as it may have"
 	case NoGrace:
 		return "its binary left, and there is no grace"
+	case ByOperator:
+		return "the operator threw it out"
 	}
 	return "?"
 }
