@@ -61,8 +61,8 @@ func (s *scribe) Receive(ctx actor.Context) {
 }
 
 func (s *scribe) catchUp() {
-	var chunk [copyChunk]slots.Entry
-	for n := s.journal.read(s.logged, chunk[:]); n > 0; n = s.journal.read(s.logged, chunk[:]) {
+	var chunk [CopyChunk]slots.Entry
+	for n := s.journal.Read(s.logged, chunk[:]); n > 0; n = s.journal.Read(s.logged, chunk[:]) {
 		if missed := chunk[0].Seq - s.logged - 1; missed > 0 {
 			s.log.Warn("journal_lines_skipped", "count", missed)
 		}

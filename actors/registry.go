@@ -77,7 +77,7 @@ func (r *registry) await(now time.Time, m awaited) {
 	var first [1]slots.Entry
 	last := r.journal.Last()
 	r.handle(now, m.message)
-	r.journal.read(last, first[:])
+	r.journal.Read(last, first[:])
 	m.handled <- first[0]
 }
 

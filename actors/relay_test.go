@@ -82,7 +82,7 @@ func (l *line) wantClosed(t *testing.T, want string) {
 // story is the journal as "conn decided" words.
 func story(r *Relay) string {
 	var words []string
-	for _, e := range r.Journal().Select("", 0, DefaultJournal) {
+	for _, e := range r.Journal().Select(Query{Limit: DefaultJournal}) {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("%s %s", e.Conn, e.Decided)))
 	}
 	return strings.Join(words, ", ")

@@ -293,8 +293,8 @@ func (j *judge) socketFails(p *peer) {
 
 // look reads what is new in the journal.
 func (j *judge) look() {
-	var chunk [copyChunk]slots.Entry
-	for n := j.world.relay.journal.read(j.seq, chunk[:]); n > 0; n = j.world.relay.journal.read(j.seq, chunk[:]) {
+	var chunk [CopyChunk]slots.Entry
+	for n := j.world.relay.journal.Read(j.seq, chunk[:]); n > 0; n = j.world.relay.journal.Read(j.seq, chunk[:]) {
 		for i := range n {
 			e := &chunk[i]
 			j.must(e.Seq == j.seq+1, "the journal goes from %d to %d", j.seq, e.Seq)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
@@ -22,6 +24,7 @@ type Config struct {
 	Listen           string // host:port of plain HTTP
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
+	AdminToken       func() string // called when the admin listens: what who changes something there has to show; nil: nobody may
 
 	Slots            slots.Config
 	Journal          int // decisions kept, at least 1
@@ -52,11 +55,17 @@ const (
 	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
 	headerTimeout = 5 * time.Second
 	headerBytes   = 8 << 10
-	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
-	// bounds behind.
+	// answerTimeout bounds what a peer may take to take an answer. An upgraded connection leaves both bounds behind.
 	answerTimeout = 30 * time.Second
+	// adminBuffer is what the kernel may hold for one that asks the admin listener and does not read, and lastWords how long what such
+	// a one is told may take to go out at the end.
+	adminBuffer = 64 << 10
+	lastWords   = time.Second
 	// retryAfter is what a client is told that comes at a bad time, in seconds.
 	retryAfter = "5"
+	// spareGoroutines is how many there may be beside those of connections: one or two for each request, of which streams of the journal
+	// stay, and some of the relay's own.
+	spareGoroutines = 5000
 )
 
 // server is one running relay: its listeners, its sockets and its actors.
@@ -120,9 +129,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 			s.relay.Stop()
 			return fmt.Errorf("listen for the admin: %w", err)
 		}
-		admin := s.http(s.adminRoutes())
-		s.sockets.goroutine(func() { errs <- admin.Serve(al) })
-		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
+		defer s.serveAdmin(al, errs)() // last: the journal of a shutdown can be read while it goes on
 		adminAddr = al.Addr()
 	}
 	if s.cfg.Started != nil {
@@ -137,6 +144,45 @@ func (s *server) serve(ctx, cut context.Context) error {
 		return context.Cause(cut)
 	}
 	return err
+}
+
+// serveAdmin serves the admin pages on l, until what it returns is called.
+func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
+	cfg := admin.Config{
+		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+	}
+	if s.cfg.AdminToken != nil {
+		cfg.Token = s.cfg.AdminToken()
+	}
+	pages, over := admin.New(cfg), make(chan struct{})
+	h := s.http(pages.Handler())
+	h.WriteTimeout = 0 // each page has its own
+	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(adminBuffer)
+		}
+		return ctx
+	}
+	s.sockets.goroutine(func() { pages.Run(over) })
+	s.sockets.goroutine(func() { errs <- h.Serve(l) })
+	return func() {
+		close(over)
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = h.Shutdown(ctx) // streams end by themselves, once they have told everything
+		_ = h.Close()
+	}
+}
+
+// checks are the invariants of the transport (docs/protocol.md 7).
+func (s *server) checks() []admin.Check {
+	connections, goroutines, queued := s.sockets.count(), runtime.NumGoroutine(), s.sockets.queued.Load()
+	return []admin.Check{
+		{Check: "connections", OK: connections <= s.cfg.MaxConnections, Detail: fmt.Sprintf("%d, at most %d", connections, s.cfg.MaxConnections)},
+		{Check: "queued_bytes", OK: queued >= 0, Detail: fmt.Sprintf("%d wait to be written", queued)},
+		// A connection has one that reads, one that writes, and one that runs its actor; the rest are requests, which end.
+		{Check: "goroutines", OK: goroutines <= 3*connections+spareGoroutines, Detail: fmt.Sprintf("%d, at most 3 a connection and %d", goroutines, spareGoroutines)},
+	}
 }
 
 func (s *server) http(h http.Handler) *http.Server {
@@ -161,6 +207,7 @@ func (s *server) routes() http.Handler {
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
 		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
 	})
 }
@@ -169,6 +216,7 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
 		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
 	})
 }

@@ -2,6 +2,8 @@ package slots
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
@@ -52,11 +54,20 @@ const (
 	Left                          // the phone belongs to the slot no more
 )
 
-func (d Decided) String() string {
-	return [...]string{
-		"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
-		"attached", "parked", "turned_away", "left",
-	}[d]
+// decisions are their words, in their order.
+var decisions = [...]string{
+	"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
+	"attached", "parked", "turned_away", "left",
+}
+
+func (d Decided) String() string { return decisions[d] }
+
+// ParseDecided is the decision that the journal calls by that word.
+func ParseDecided(word string) (Decided, error) {
+	if i := slices.Index(decisions[1:], word); i >= 0 {
+		return Decided(i + 1), nil
+	}
+	return 0, fmt.Errorf("%q: want one of %s", word, strings.Join(decisions[1:], ", "))
 }
 
 // Why is the rule that decided; [Entry.Reason] makes it a sentence.

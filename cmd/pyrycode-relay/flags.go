@@ -13,14 +13,16 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/transport"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // flags is every flag: its name, default and help. Environment twins, --help and errors come from here, and a test holds the
 // README's table to it.
 type flags struct {
 	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS (${default})."`
-	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them (${default})."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims, /slots, /metrics) here; 'off' disables them (${default})."`
 	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
+	AdminTokenFile   string `placeholder:"FILE" group:"Listeners" help:"Where to leave the token that the operator's release wants; by default admin-PORT.token in pyrycode-relay/ under XDG_RUNTIME_DIR, or the user's cache."`
 
 	Grace         time.Duration `default:"30s" group:"Claims" help:"How long a slot is kept for its binary after the connection ended; 0 frees it at once."`
 	ProbeTimeout  time.Duration `default:"5s" group:"Claims" help:"How long a holder may leave a probe unanswered before a waiting claim takes its slot over."`
@@ -153,12 +155,12 @@ func excessCapabilities() (caps uint64) {
 
 // config is what the flags ask for.
 func (f *flags) config() transport.Config {
-	admin := f.AdminListen
-	if admin == "off" {
-		admin = ""
+	adminListen := f.AdminListen
+	if adminListen == "off" {
+		adminListen = ""
 	}
 	return transport.Config{
-		Listen: f.InsecureListen, AdminListen: admin, AdminAllowRemote: f.AdminAllowRemote,
+		Listen: f.InsecureListen, AdminListen: adminListen, AdminAllowRemote: f.AdminAllowRemote,
 		Slots: slots.Config{
 			Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval,
 			StartupGrace: f.StartupGrace, MaxPhones: f.MaxPhones,
@@ -169,6 +171,15 @@ func (f *flags) config() transport.Config {
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
 		Log: f.logger(),
 	}
+}
+
+// tokenFile is where the admin token goes: where the flag says, or to the default place.
+func (f *flags) tokenFile() (string, error) {
+	if f.AdminTokenFile != "" {
+		return f.AdminTokenFile, nil
+	}
+	_, port, _ := net.SplitHostPort(f.AdminListen)
+	return admin.DefaultTokenFile(port)
 }
 
 func (f *flags) logger() *slog.Logger {
