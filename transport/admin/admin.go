@@ -15,6 +15,7 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/viewer"
 )
 
 const (
@@ -35,7 +36,7 @@ type Config struct {
 	Connections func() map[messages.ConnID]Connection
 	Checks      func() []Check // what is to be checked of the transport; behind what is here
 	Metrics     http.Handler
-	Page        http.Handler // at /
+	Build       string // names the running program on the status page
 }
 
 // Connection is what a socket knows of itself.
@@ -73,9 +74,9 @@ func (p *Pages) Handler() http.Handler {
 	if p.cfg.Metrics != nil {
 		answer("GET /metrics", answerTimeout, p.cfg.Metrics)
 	}
-	if p.cfg.Page != nil {
-		answer("GET /{$}", answerTimeout, p.cfg.Page)
-	}
+	page := viewer.Handler(source{p}, p.cfg.Build)
+	answer("GET /{$}", answerTimeout, page)
+	answer("GET /viewer/", answerTimeout, page)
 	answer("GET /debug/pprof/", profileTimeout, http.HandlerFunc(pprof.Index))
 	answer("GET /debug/pprof/cmdline", profileTimeout, http.HandlerFunc(pprof.Cmdline))
 	answer("GET /debug/pprof/profile", profileTimeout, http.HandlerFunc(pprof.Profile))

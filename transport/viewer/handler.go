@@ -29,9 +29,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 func Handler(source Source, build string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", pages{source, build})
-	mux.Handle("GET /viewer.css", file("text/css; charset=utf-8", style))
-	mux.Handle("GET /viewer.js", file("text/javascript; charset=utf-8", script))
-	mux.Handle("GET /viewer.svg", file("image/svg+xml", icon))
+	mux.Handle("GET /viewer/style.css", file("text/css; charset=utf-8", style))
+	mux.Handle("GET /viewer/script.js", file("text/javascript; charset=utf-8", script))
+	mux.Handle("GET /viewer/icon.svg", file("image/svg+xml", icon))
 	return mux
 }
 
@@ -115,10 +115,10 @@ func (p pages) overview(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
-	v.States = map[slots.State]int{}
+	v.States = map[string]int{}
 	for i := range all {
 		s := &all[i]
-		v.States[s.State]++
+		v.States[string(s.State)]++
 		v.Phones += s.Phones
 		v.Waiting += s.Waiting
 		v.Queued += s.Queued

@@ -41,7 +41,6 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // it is ours, embedded
 	"add":   func(a, b int) int { return a + b },
-	"least": func(a, b int) int { return max(a, b) },
 }).Parse(markup))
 
 // view is what the templates see.
@@ -54,7 +53,7 @@ type view struct {
 
 	Totals  totals
 	Kept    int64 // of a live page: the first seq that is still kept
-	States  map[slots.State]int
+	States  map[string]int
 	Phones  int
 	Waiting int
 	Queued  int64
@@ -70,6 +69,7 @@ type view struct {
 
 // life is one slot, drawn.
 type life struct {
+	ID     int
 	Server messages.ServerID
 	Now    time.Time
 	File   bool
@@ -168,7 +168,7 @@ func HTML(w io.Writer, title string, entries []slots.Entry) error {
 			break
 		}
 		l := newLife(of[server], filedEntries, query{Server: server, Axis: byOrder}, Slot{}, false, v.Now)
-		l.File = true
+		l.ID, l.File = i, true
 		drawn += len(l.Rows)
 		v.Lives = append(v.Lives, l)
 	}

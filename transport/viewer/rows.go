@@ -93,9 +93,9 @@ func size(n int64) string {
 // totals counts what was decided.
 type totals struct {
 	Granted, Refused, TookOver, Waiting, Released, ThrownOut, Withdrawn, Freed, Joined, Left, TurnedAway, Failed int
-	All                                                                                                        int
-	PerSecond                                                                                                  float64       // of all, over the last Span
-	Span                                                                                                       time.Duration // rateSpan, or as far as the entries reach
+	All                                                                                                          int
+	PerSecond                                                                                                    float64       // of all, over the last Span
+	Span                                                                                                         time.Duration // rateSpan, or as far as the entries reach
 }
 
 // rateSpan is how far back a rate looks.
