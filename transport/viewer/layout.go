@@ -23,7 +23,10 @@ const (
 // Sizes in CSS pixels. viewer.css knows laneHeight too: the labels stand beside the drawing.
 const (
 	laneHeight = 34
-	digitWidth = 7
+	digitWidth = 8
+	leastRoom  = 48 // of a column
+	mostRoom   = 80 // the same, where there are few
+	allRoom    = 1000
 	timeStep   = 26 // of byTime, for each tenfold above a microsecond
 )
 
@@ -51,7 +54,6 @@ type lane struct {
 	Shared  bool // by the phones, or the claimants beyond maxLosers, or what is about no connection
 	Members int  // of a shared one
 	Version messages.Version
-	Remote  string
 	First   int64 // its first decision here; 0 where it is only spoken of
 	Count   int   // of decisions
 	Y       int   // its middle
@@ -111,7 +113,7 @@ func (p *pen) columns(entries []slots.Entry, by axis) {
 	if n := len(entries); n > 0 {
 		digits = len(itoa(entries[n-1].Seq))
 	}
-	room := max(36, digits*digitWidth+12)
+	room := max(min(mostRoom, allRoom/max(1, len(entries))), leastRoom, digits*digitWidth+12)
 	left, band := 0, false
 	for i := range entries {
 		e := &entries[i]

@@ -20,7 +20,7 @@ import (
 const (
 	drawnEntries = 200  // of one slot, on the live page
 	drawnSlots   = 200  // in the list
-	drawnNews    = 25   // decisions beside the list
+	drawnNews    = 15   // decisions beside the list
 	filedEntries = 500  // of one slot, in a file
 	filedInAll   = 4096 // of all slots, in a file
 )

@@ -33,11 +33,8 @@ func (p *pen) draw(e *slots.Entry) {
 	if l.Count++; l.First == 0 {
 		l.First = e.Seq
 	}
-	if e.Version != "" {
+	if e.Version != "" && !l.Shared {
 		l.Version = e.Version
-	}
-	if e.Remote != "" && !l.Shared {
-		l.Remote = e.Remote
 	}
 	p.Marks = append(p.Marks, mark{Entry: e, Kind: kind(e), Asked: asked(e), X: p.x, Y: l.Y})
 	switch e.Decided {
@@ -132,7 +129,7 @@ func (p *pen) holds(e *slots.Entry, lane int) {
 
 func (p *pen) waiting(e *slots.Entry, lane int) {
 	p.heldBy(e.Other)
-	if e.Why == slots.HolderMustProve {
+	if e.Why == slots.HolderMustProve && p.probe.Probe < e.Probe {
 		p.end(&p.probe) // it was answered when nobody waited any more
 	}
 	queue := &p.queues[0]

@@ -37,13 +37,20 @@ func (r row) Proved() string {
 	return fmt.Sprintf("probe %d left %s, answered %s later", r.Proof.Probe, clock(r.Proof.Sent), short(r.Proof.Answered.Sub(r.Proof.Sent)))
 }
 
+// Because is the reason of the journal, with names as short as beside it.
+func (r row) Because() string { return because(r.Entry) }
+
+func because(e *slots.Entry) string {
+	return strings.NewReplacer("server-"+string(e.Server)+"-", "", "client-"+string(e.Server)+"-", "").Replace(e.Reason())
+}
+
 // sentence is an entry for whoever hears the page.
 func sentence(e *slots.Entry) string {
 	who := shortName(e.Server, e.Conn)
 	if who == "" {
 		who = "the slot"
 	}
-	return fmt.Sprintf("#%d %s, %s: %s (%s)", e.Seq, who, words(e.Asked.String()), words(kind(e)), e.Reason())
+	return fmt.Sprintf("#%d %s, %s: %s (%s)", e.Seq, who, words(e.Asked.String()), words(kind(e)), because(e))
 }
 
 // words are those of the journal, for people.
