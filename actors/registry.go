@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -20,6 +21,7 @@ type registry struct {
 	handled int64        // how many messages
 	holders atomic.Int64 // how many slots are held; read by anybody
 	phones  atomic.Int64 // how many phones have a place; likewise
+	counts  *tally.Counts
 
 	tell   func(to messages.Address, m any)
 	scribe *scribe
@@ -127,6 +129,8 @@ func (r *registry) carryOut(now time.Time, effect slots.Effect) {
 		r.timers.arm(e.At, e.Say, now)
 	case slots.Record:
 		r.record(e.Entry)
+	case slots.Probed:
+		r.probed(e)
 	}
 }
 
@@ -142,6 +146,7 @@ func (r *registry) record(e *slots.Entry) {
 	case slots.Left:
 		r.phones.Add(-1)
 	}
+	count(r.counts, e)
 	r.journal.append(e)
 	r.scribe.wake()
 }

@@ -121,10 +121,11 @@ var mayImport = map[string][]string{
 	"messages":          {},
 	"actors/slots":      {"messages"},
 	"actors/envelope":   {},
-	"actors":            {"actors/envelope", "actors/slots", "messages"},
+	"actors/tally":      {},
+	"actors":            {"actors/envelope", "actors/slots", "actors/tally", "messages"},
 	"transport/viewer":  {"actors/slots", "messages"},
 	"transport/admin":   {"transport/viewer", "actors", "actors/slots", "messages"},
-	"transport":         {"transport/admin", "actors", "actors/slots", "messages"},
+	"transport":         {"transport/admin", "actors", "actors/slots", "actors/tally", "messages"},
 	"transport/measure": {"transport", "actors", "actors/slots", "messages"},
 
 	"transport/measure/browser": {},

@@ -193,7 +193,7 @@ func (t *turn) probeAnswered(m messages.ProbeAnswered) {
 	if !t.probing(m.Epoch, m.Probe) {
 		return // of a former holder, or too late: nobody waits for it
 	}
-	t.probe.out = false
+	t.probed(ProbeAnswered, m.Answered.Sub(m.Sent))
 	proof := messages.Proof{Probe: m.Probe, Sent: m.Sent, Answered: m.Answered, Conn: t.holder.conn}
 	for len(t.waiting) > 0 && t.waiting[0].needs <= m.Probe {
 		t.refuse(t.shift(), proof)
@@ -216,11 +216,17 @@ func (t *turn) probeExpired(m messages.ProbeExpired) {
 	if !t.probing(m.Epoch, m.Probe) {
 		return // answered in time, or of a former holder
 	}
-	t.probe.out = false
+	t.probed(ProbeExpired, 0)
 	if len(t.waiting) == 0 {
 		return // nobody asks any more: with no claim in line silence decides nothing
 	}
 	t.grant(t.shift(), TookOver, LeftUnanswered)
+}
+
+// probed: no probe is out any more.
+func (t *turn) probed(how ProbeEnd, trip time.Duration) {
+	t.probe.out = false
+	t.effects = append(t.effects, Probed{how, trip})
 }
 
 // probing reports whether the probe of this epoch and number is the one that is out.
@@ -268,7 +274,10 @@ func (t *turn) operatorRelease() {
 // vacate takes the slot from its holder, for the next in line or for grace.
 func (t *turn) vacate(why Why) {
 	t.recordHolder(Released, why)
-	t.holder.from, t.probe.out, t.since = "", false, t.now
+	if t.probe.out {
+		t.probed(ProbeAbandoned, 0)
+	}
+	t.holder.from, t.since = "", t.now
 	switch {
 	case len(t.waiting) > 0:
 		t.grant(t.shift(), Granted, FirstInLine)
