@@ -159,6 +159,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
 	cfg := admin.Config{
 		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+		Build: s.cfg.Build.Version,
 	}
 	if s.cfg.AdminToken != nil {
 		cfg.Token = s.cfg.AdminToken()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/viewer"
 )
 
 const (
@@ -34,7 +35,7 @@ type Config struct {
 	Token       string // what a request that changes something has to show; empty: nothing can be changed
 	Connections func() map[messages.ConnID]Connection
 	Checks      func() []Check // what is to be checked of the transport; behind what is here
-	Page        http.Handler   // at /
+	Build       string         // names the running program on the status page
 }
 
 // Connection is what a socket knows of itself.
@@ -74,9 +75,9 @@ func (p *Pages) Handler() http.Handler {
 	answer("GET /check", answerTimeout, http.HandlerFunc(p.check))
 	mux.HandleFunc("GET /claims/stream", p.stream)
 	answer("GET /metrics", answerTimeout, p.metrics)
-	if p.cfg.Page != nil {
-		answer("GET /{$}", answerTimeout, p.cfg.Page)
-	}
+	page := viewer.Handler(source{p}, p.cfg.Build)
+	answer("GET /{$}", answerTimeout, page)
+	answer("GET /viewer/", answerTimeout, page)
 	answer("GET /debug/pprof/", profileTimeout, http.HandlerFunc(pprof.Index))
 	answer("GET /debug/pprof/cmdline", profileTimeout, http.HandlerFunc(pprof.Cmdline))
 	answer("GET /debug/pprof/profile", profileTimeout, http.HandlerFunc(pprof.Profile))
