@@ -169,7 +169,7 @@ func (b *binary) frame(m messages.Frame) {
 	if phone == nil {
 		return
 	}
-	b.socket.Send(phone.head, m.Bytes, tail, m.Last)
+	b.socket.Send(phone.head, m.Bytes, tail, m.Passing)
 	b.relay.counts.Frames.Record(uint64(b.token), tally.PhoneToBinary, len(m.Bytes))
 	b.notify(b.phones.sent(phone, int64(charge(m.Bytes))))
 }
@@ -196,7 +196,7 @@ func (b *binary) detach(m messages.Detach) {
 	phone, ask := b.phones.detach(m.Conn)
 	b.notify(ask)
 	if phone != nil && phone.told && m.Code != messages.CloseNone {
-		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil, false)
+		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil, messages.Passing{})
 	}
 }
 
@@ -207,7 +207,7 @@ func (b *binary) received(m messages.Received) {
 	case envelope.Malformed:
 		b.complain(tally.Malformed)
 	case envelope.PushWake:
-		b.relay.counts.Envelopes[tally.PushWake].Add(1)
+		b.relay.counts.Pushes[tally.PushDropped].Add(1)
 	case envelope.ToPhone:
 		var phone *member
 		if b.phones != nil {
@@ -217,7 +217,7 @@ func (b *binary) received(m messages.Received) {
 			b.complain(tally.UnknownConn)
 			return
 		}
-		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Last: m.Last})
+		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing})
 	}
 }
 

@@ -352,7 +352,7 @@ type stuckSender struct {
 	release, entered chan struct{}
 }
 
-func (s *stuckSender) Send(_, _, _ []byte, _ bool) bool {
+func (s *stuckSender) Send(_, _, _ []byte, _ messages.Passing) bool {
 	s.entered <- struct{}{}
 	<-s.release
 	return true

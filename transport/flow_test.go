@@ -565,11 +565,11 @@ func (g pausing) Tell(m messages.FromSocket) {
 func TestBacklogIsBounded(t *testing.T) {
 	const backlog = 100 << 10
 	p := connectAs(t, testSockets(t, socketConfig{}), &socketKind{maxMessage: 1 << 20, backlog: backlog}, nil)
-	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, false) {
+	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, messages.Passing{}) {
 		t.Fatal("an empty queue takes any frame")
 	}
 	for range 1000 { // 64 MB: more than any kernel takes
-		if !p.Send(nil, []byte(lorem[:64<<10]), nil, false) {
+		if !p.Send(nil, []byte(lorem[:64<<10]), nil, messages.Passing{}) {
 			p.mu.Lock()
 			queued := p.out.queued
 			p.mu.Unlock()

@@ -9,12 +9,13 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
@@ -38,6 +39,9 @@ type Config struct {
 	MaxConnections   int
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
+
+	Record      string // the file to record the registry's messages in; empty: none
+	RecordBytes int64  // how large it may grow before it is rotated
 
 	Log     *slog.Logger
 	Build   Build
@@ -72,12 +76,10 @@ const (
 type server struct {
 	cfg                  Config
 	relay                *actors.Relay
+	recorder             *recording // nil: nobody records
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	began                time.Time
-
-	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
-	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
 
 	mu       sync.Mutex     // guards leaving and arriving
 	leaving  bool           // a shutdown has begun: no upgrade is let in
@@ -101,10 +103,17 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
-	s.relay = actors.Start(actors.Config{
-		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
-	})
 	defer set.stop()
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	if cfg.Record != "" {
+		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
+			return err
+		}
+		ac.Recorder = s.recorder
+		set.goroutine(s.recorder.run)
+		defer s.recorder.stop()
+	}
+	s.relay = actors.Start(ac)
 	return s.serve(ctx, cut)
 }
 
@@ -150,11 +159,13 @@ func (s *server) serve(ctx, cut context.Context) error {
 func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
 	cfg := admin.Config{
 		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+		Build: s.cfg.Build.Version,
 	}
 	if s.cfg.AdminToken != nil {
 		cfg.Token = s.cfg.AdminToken()
 	}
 	pages, over := admin.New(cfg), make(chan struct{})
+	pages.Metrics(s.metrics(pages))
 	h := s.http(pages.Handler())
 	h.WriteTimeout = 0 // each page has its own
 	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -205,7 +216,7 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
+	upgrade(s, w, r, tally.Server, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
 		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
 		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
@@ -214,7 +225,7 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
+	upgrade(s, w, r, tally.Client, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
 		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
 		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
@@ -222,9 +233,9 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
 	if !s.enter() {
-		s.rejectedCapacity.Add(1)
+		s.reject(r, at, tally.RejectCapacity)
 		w.Header().Set("Retry-After", retryAfter)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -232,15 +243,35 @@ func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
-		s.rejectedHeaders.Add(1)
+		s.reject(r, at, tally.RejectHeaders)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
 	sock, err := s.sockets.accept(w, r, kind)
 	if err != nil {
+		s.reject(r, at, tally.RejectHeaders)
 		return // the library has answered
 	}
 	sock.start(start(sock, who))
+}
+
+// reject counts an attempt to upgrade that came to nothing here. What asks for no upgrade is none (docs/protocol.md 8).
+func (s *server) reject(r *http.Request, at tally.Endpoint, o tally.Outcome) {
+	if r.Method == http.MethodGet && hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket") {
+		s.relay.Counts().Attempts[at][o].Add(1)
+	}
+}
+
+// hasToken reports whether token is on the list that is the header of that name.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for word := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(word), token) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
