@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +19,10 @@ import (
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
 type Config struct {
-	Listen           string // host:port of plain HTTP
+	Listen           string // host:port of plain HTTP, or empty for none
+	HTTPSListen      string // host:port of TLS, for Certificate or ACME; without both there is none
+	Certificate      Certificate
+	ACME             ACME
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
 
@@ -35,6 +38,14 @@ type Config struct {
 	MaxConnections   int
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
+
+	ProxyProtocol       bool           // each connection begins with a PROXY header
+	TrustForwardedFor   bool           // X-Forwarded-For says where a request comes from
+	TrustedProxies      []netip.Prefix // believed in both
+	RateBurst           int            // upgrades of one address at once; 0: no limit
+	RatePerMinute       int            // and so many more a minute; 0: no limit
+	RateLoopback        bool           // this machine's own addresses too
+	MaxConnectionsPerIP int            // 0: no limit
 
 	Log     *slog.Logger
 	Build   Build
@@ -55,8 +66,8 @@ const (
 	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
 	// bounds behind.
 	answerTimeout = 30 * time.Second
-	// retryAfter is what a client is told that comes at a bad time, in seconds.
-	retryAfter = "5"
+	// retryAfter is what a client is told that comes at a bad time.
+	retryAfter = 5 * time.Second
 )
 
 // server is one running relay: its listeners, its sockets and its actors.
@@ -65,6 +76,8 @@ type server struct {
 	relay                *actors.Relay
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
+	limits               *limits
+	door                 *door
 	began                time.Time
 
 	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
@@ -88,7 +101,7 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		return err
 	}
 	s := &server{
-		cfg: cfg, sockets: set, began: time.Now(),
+		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
@@ -100,33 +113,27 @@ func Run(ctx, cut context.Context, cfg Config) error {
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	// No TCP keep-alive: the heartbeat finds dead peers, and an idle connection is not to cost the kernel a packet each 15 s, nor
-	// an accepted one four system calls.
-	lc := net.ListenConfig{KeepAlive: -1}
-	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	s.limits.start(s.sockets.goroutine)
+	defer s.limits.stop()
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	open, err := s.listen(ctx, life)
 	if err != nil {
 		s.relay.Stop()
-		return fmt.Errorf("listen for clients: %w", err)
+		return err
 	}
-	public := s.http(s.routes())
-	errs := make(chan error, 2)
-	s.sockets.goroutine(func() { errs <- public.Serve(l) })
-	defer public.Close()
 	var adminAddr net.Addr
-	if s.cfg.AdminListen != "" {
-		al, err := lc.Listen(ctx, "tcp", s.cfg.AdminListen)
-		if err != nil {
-			_ = public.Close()
-			s.relay.Stop()
-			return fmt.Errorf("listen for the admin: %w", err)
+	errs := make(chan error, len(open))
+	for _, l := range open {
+		server := s.http(l)
+		s.sockets.goroutine(func() { errs <- server.Serve(l) })
+		defer server.Close() // the admin's last: the journal of a shutdown can be read while it goes on
+		if l.name == adminName {
+			adminAddr = l.Addr()
 		}
-		admin := s.http(s.adminRoutes())
-		s.sockets.goroutine(func() { errs <- admin.Serve(al) })
-		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
-		adminAddr = al.Addr()
 	}
 	if s.cfg.Started != nil {
-		s.cfg.Started(l.Addr(), adminAddr)
+		s.cfg.Started(open[len(open)-1].Addr(), adminAddr)
 	}
 	select {
 	case err = <-errs:
@@ -137,15 +144,6 @@ func (s *server) serve(ctx, cut context.Context) error {
 		return context.Cause(cut)
 	}
 	return err
-}
-
-func (s *server) http(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
-		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
-		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
-	}
 }
 
 func (s *server) routes() http.Handler {
@@ -159,49 +157,69 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
-		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
+		who.Conn, who.Remote = newConnID(who.Server), from
 		return s.relay.Binary(sock, who)
 	})
 }
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
-		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
+		who.Conn, who.Remote = newPhoneID(who.Server), from
 		return s.relay.Phone(sock, who)
 	})
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
-	if !s.enter() {
-		s.rejectedCapacity.Add(1)
-		w.Header().Set("Retry-After", retryAfter)
-		w.WriteHeader(http.StatusServiceUnavailable)
+// Each attempt is counted where it is decided, and what is no attempt is not.
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
+	attempt, from := isUpgrade(r), s.from(r)
+	if attempt && s.ready() {
+		if retry, ok := s.limits.mayUpgrade(from, time.Now()); !ok {
+			refuse(w, http.StatusTooManyRequests, retry)
+			return
+		}
+	}
+	if !s.enter(from) {
+		count(attempt, &s.rejectedCapacity)
+		refuse(w, http.StatusServiceUnavailable, retryAfter)
 		return
 	}
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
-		s.rejectedHeaders.Add(1)
+		count(attempt, &s.rejectedHeaders)
+		s.limits.leave(from)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	sock, err := s.sockets.accept(w, r, kind)
-	if err != nil {
-		return // the library has answered
+	sock, err := s.sockets.accept(w, r, kind, func() { s.limits.leave(from) })
+	if err != nil { // the library has answered
+		count(attempt, &s.rejectedHeaders)
+		s.limits.leave(from)
+		return
 	}
-	sock.start(start(sock, who))
+	sock.start(start(sock, who, from.String()))
+}
+
+func count(attempt bool, counter *atomic.Int64) {
+	if attempt {
+		counter.Add(1)
+	}
 }
 
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
 // through behind it.
-func (s *server) enter() bool {
+func (s *server) enter(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
 	// Who is arriving counts, and for a moment twice: rather one too few at the limit than a storm of upgrades beyond it.
-	if s.leaving || s.sockets.count()+s.arriving >= s.cfg.MaxConnections {
+	if s.sockets.count()+s.arriving >= s.cfg.MaxConnections || !s.limits.enter(from) {
+		s.limits.capReached(from)
 		return false
 	}
 	s.arriving++
