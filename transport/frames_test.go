@@ -126,7 +126,8 @@ func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair 
 	if l.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	srv := (&server{}).http(l)
+	srv := (&server{}).http(l.handler)
+	srv.ConnState = l.door.follow
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	tcp, err := net.Dial("tcp", l.Addr().String())

@@ -3,10 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
-	"time"
 )
 
 // adminName is the admin listener's; it alone serves no strangers.
@@ -30,7 +27,7 @@ func (s *server) listen(ctx, life context.Context) (open []*listener, err error)
 			return nil, fmt.Errorf("listen for %s: %w", l.what, err)
 		}
 		open = append(open, l)
-		s.cfg.Log.Info("listening", "listener", l.name, "addr", l.Addr().String())
+		s.cfg.Log.Info("listening", "listener", l.name, "addr", l.Addr().String(), "version", s.cfg.Build.Version)
 	}
 	return open, nil
 }
@@ -38,7 +35,7 @@ func (s *server) listen(ctx, life context.Context) (open []*listener, err error)
 // listeners are those that are asked for.
 func (s *server) listeners(life context.Context) (ls []*listener, err error) {
 	if s.cfg.AdminListen != "" {
-		ls = append(ls, &listener{name: adminName, what: "the admin", addr: s.cfg.AdminListen, handler: s.adminRoutes()})
+		ls = append(ls, &listener{name: adminName, what: "the admin", addr: s.cfg.AdminListen})
 	}
 	public := listener{door: s.door, trusted: s.cfg.TrustedProxies}
 	if s.cfg.ProxyProtocol {
@@ -84,22 +81,6 @@ func (s *server) secureListeners(life context.Context, public listener) (ls []*l
 	}
 	s.sockets.goroutine(func() { k.keep(life) })
 	return append(ls, &secure), nil
-}
-
-// http is the server of a listener.
-func (s *server) http(l *listener) *http.Server {
-	server := &http.Server{
-		Handler: l.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
-		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
-		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
-		Protocols: new(http.Protocols),
-		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
-	}
-	server.Protocols.SetHTTP1(true)
-	if l.door != nil {
-		server.ConnState = l.door.follow
-	}
-	return server
 }
 
 // doorFor is how many connections may be at the door of a relay that has room for so many.

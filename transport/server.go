@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,8 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
+	"github.com/pyrycode/pyrycode-relay/transport/push"
 )
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
@@ -25,6 +29,7 @@ type Config struct {
 	ACME             ACME
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
+	AdminToken       func() string // called when the admin listens: what who changes something there has to show; nil: nobody may
 
 	Slots            slots.Config
 	Journal          int // decisions kept, at least 1
@@ -47,9 +52,13 @@ type Config struct {
 	RateLoopback        bool           // this machine's own addresses too
 	MaxConnectionsPerIP int            // 0: no limit
 
+	PushKey []byte // of the service account that wakes phones; empty: none are woken
+
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
+
+	pushEndpoint string // of tests: where wakes go
 }
 
 // Build names the running program.
@@ -63,11 +72,17 @@ const (
 	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
 	headerTimeout = 5 * time.Second
 	headerBytes   = 8 << 10
-	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
-	// bounds behind.
+	// answerTimeout bounds what a peer may take to take an answer. An upgraded connection leaves both bounds behind.
 	answerTimeout = 30 * time.Second
+	// adminBuffer is what the kernel may hold for one that asks the admin listener and does not read, and lastWords how long what such
+	// a one is told may take to go out at the end.
+	adminBuffer = 64 << 10
+	lastWords   = time.Second
 	// retryAfter is what a client is told that comes at a bad time.
 	retryAfter = 5 * time.Second
+	// spareGoroutines is how many there may be beside those of connections: one or two for each request, of which streams of the journal
+	// stay, and some of the relay's own.
+	spareGoroutines = 5000
 )
 
 // server is one running relay: its listeners, its sockets and its actors.
@@ -77,6 +92,7 @@ type server struct {
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	limits               *limits
+	push                 *push.Sender
 	door                 *door
 	began                time.Time
 
@@ -102,12 +118,17 @@ func Run(ctx, cut context.Context, cfg Config) error {
 	}
 	s := &server{
 		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
+		push:       push.New(push.Config{Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log}),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
 	s.relay = actors.Start(actors.Config{
 		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
+		Wake: func(server messages.ServerID, platform, token string) bool {
+			return s.push.Wake(string(server), platform, token)
+		},
 	})
+	defer s.push.Close()
 	defer set.stop()
 	return s.serve(ctx, cut)
 }
@@ -125,12 +146,15 @@ func (s *server) serve(ctx, cut context.Context) error {
 	var adminAddr net.Addr
 	errs := make(chan error, len(open))
 	for _, l := range open {
-		server := s.http(l)
-		s.sockets.goroutine(func() { errs <- server.Serve(l) })
-		defer server.Close() // the admin's last: the journal of a shutdown can be read while it goes on
 		if l.name == adminName {
+			defer s.serveAdmin(l.Listener, errs)() // last: the journal of a shutdown can be read while it goes on
 			adminAddr = l.Addr()
+			continue
 		}
+		public := s.http(l.handler)
+		public.ConnState = l.door.follow
+		s.sockets.goroutine(func() { errs <- public.Serve(l) })
+		defer public.Close()
 	}
 	if s.cfg.Started != nil {
 		s.cfg.Started(open[len(open)-1].Addr(), adminAddr)
@@ -146,6 +170,56 @@ func (s *server) serve(ctx, cut context.Context) error {
 	return err
 }
 
+// serveAdmin serves the admin pages on l, until what it returns is called.
+func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
+	cfg := admin.Config{
+		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+	}
+	if s.cfg.AdminToken != nil {
+		cfg.Token = s.cfg.AdminToken()
+	}
+	pages, over := admin.New(cfg), make(chan struct{})
+	h := s.http(pages.Handler())
+	h.WriteTimeout = 0 // each page has its own
+	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(adminBuffer)
+		}
+		return ctx
+	}
+	s.sockets.goroutine(func() { pages.Run(over) })
+	s.sockets.goroutine(func() { errs <- h.Serve(l) })
+	return func() {
+		close(over)
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = h.Shutdown(ctx) // streams end by themselves, once they have told everything
+		_ = h.Close()
+	}
+}
+
+// checks are the invariants of the transport (docs/protocol.md 7).
+func (s *server) checks() []admin.Check {
+	connections, goroutines, queued := s.sockets.count(), runtime.NumGoroutine(), s.sockets.queued.Load()
+	return []admin.Check{
+		{Check: "connections", OK: connections <= s.cfg.MaxConnections, Detail: fmt.Sprintf("%d, at most %d", connections, s.cfg.MaxConnections)},
+		{Check: "queued_bytes", OK: queued >= 0, Detail: fmt.Sprintf("%d wait to be written", queued)},
+		// A connection has one that reads, one that writes, and one that runs its actor; the rest are requests, which end.
+		{Check: "goroutines", OK: goroutines <= 3*connections+spareGoroutines, Detail: fmt.Sprintf("%d, at most 3 a connection and %d", goroutines, spareGoroutines)},
+	}
+}
+
+func (s *server) http(h http.Handler) *http.Server {
+	only := new(http.Protocols)
+	only.SetHTTP1(true) // a WebSocket needs no other
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
+		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
+		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, Protocols: only,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
+	}
+}
+
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/server", s.claim)
@@ -159,6 +233,7 @@ func (s *server) routes() http.Handler {
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
 		who.Conn, who.Remote = newConnID(who.Server), from
+		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
 	})
 }
@@ -167,6 +242,7 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
 		who.Conn, who.Remote = newPhoneID(who.Server), from
+		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
 	})
 }
