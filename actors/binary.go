@@ -207,7 +207,9 @@ func (b *binary) received(m messages.Received) {
 	case envelope.Malformed:
 		b.complain(tally.Malformed)
 	case envelope.PushWake:
-		b.relay.counts.Pushes[tally.PushDropped].Add(1)
+		if wake := b.relay.cfg.Wake; wake == nil || !wake(b.server, string(e.Platform), string(e.Token)) {
+			b.complain(tally.PushWake)
+		}
 	case envelope.ToPhone:
 		var phone *member
 		if b.phones != nil {
@@ -222,7 +224,7 @@ func (b *binary) received(m messages.Received) {
 }
 
 // complaints are the log events of dropped envelopes that have one (docs/protocol.md 3).
-var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id"}
+var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id", tally.PushWake: "push_wake_dropped"}
 
 // complain counts and logs what was dropped, at most once a second.
 func (b *binary) complain(kind tally.Drop) {

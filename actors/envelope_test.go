@@ -14,9 +14,6 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors/tally"
 )
 
-// pushWake is an envelope that is not dropped.
-const pushWake tally.Drop = 99
-
 // envelopes are the rows of the table in docs/protocol.md 3, and what lies between them.
 var envelopes = []struct {
 	text string
@@ -39,8 +36,8 @@ var envelopes = []struct {
 	{`{"conn_id":7,"conn_id":"a","frame":0}`, tally.UnknownConn}, // the last counts
 	{`{"conn_id":"a","frame":null,"frame":0}`, tally.UnknownConn},
 	{`{"conn_id":"a","CONN_ID":7,"frame":0,"Close_Code":"x"}`, tally.UnknownConn},
-	{`{"push_wake":{"platform":"fcm","token":"t"}}`, pushWake},
-	{`{"push_wake":{},"frame":0}`, pushWake},
+	{`{"push_wake":{"platform":"fcm","token":"t"}}`, tally.PushWake},
+	{`{"push_wake":{"token":"t","platform":"a"},"frame":0}`, tally.PushWake},
 
 	{``, tally.Malformed},
 	{`null`, tally.Malformed},
@@ -65,7 +62,10 @@ var envelopes = []struct {
 	{`{"frame":0}`, tally.Malformed},
 	{`{"push_wake":null}`, tally.Malformed},
 	{`{"push_wake":true}`, tally.Malformed},
-	{`{"push_wake":{},"close_code":"x"}`, tally.Malformed},
+	{`{"push_wake":{}}`, tally.Malformed},
+	{`{"push_wake":{"platform":"a"}}`, tally.Malformed},
+	{`{"push_wake":{"platform":"a","token":null}}`, tally.Malformed},
+	{`{"push_wake":{"platform":"a","token":"t"},"close_code":"x"}`, tally.Malformed},
 	{`{"Push_Wake":{}}`, tally.Malformed},
 	{`{"conn_id":"a","frame":0}{}`, tally.Malformed},
 	{`{"conn_id":"a","frame":0,}`, tally.Malformed},
@@ -89,7 +89,7 @@ func classify(message []byte) tally.Drop {
 	case envelope.ToPhone:
 		return tally.UnknownConn
 	case envelope.PushWake:
-		return pushWake
+		return tally.PushWake
 	}
 	return tally.Malformed
 }
@@ -149,10 +149,16 @@ func slowly(message []byte) tally.Drop {
 		closes = n != 0
 	}
 	switch {
-	case conn == "" && strings.HasPrefix(push, "{"):
-		return pushWake
+	case conn == "" && strings.HasPrefix(push, "{") && isString(push, "platform") && isString(push, "token"):
+		return tally.PushWake
 	case strings.HasPrefix(conn, `"`) && (closes || frame != "" && frame != "null"):
 		return tally.UnknownConn
 	}
 	return tally.Malformed
+}
+
+// isString reports whether a member of an object is a string.
+func isString(object, name string) bool {
+	var m map[string]json.RawMessage
+	return json.Unmarshal([]byte(object), &m) == nil && strings.HasPrefix(string(m[name]), `"`)
 }

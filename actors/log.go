@@ -15,8 +15,8 @@ import (
 // LogKeys is every key that a log line of the relay may have (docs/protocol.md 8). A test walks the code and holds it to this
 // list: what is not here cannot leak a frame, a token or a header.
 var LogKeys = []string{
-	"actor", "addr", "binary_version", "conn_id", "count", "device_name", "error", "listener", "remote", "server_id", "signal",
-	"stack", "version",
+	"actor", "addr", "binary_version", "conn_id", "count", "device_name", "error", "expires", "listener", "outcome",
+	"remote", "server_id", "signal", "stack", "status", "version",
 }
 
 // scribe writes the log lines of the journal. It is an actor that no sender runs, since to write may mean to wait for whoever

@@ -43,8 +43,11 @@ type Config struct {
 	// MaxFrameBytes is the largest frame, PhoneBacklogBytes what may wait for a phone. 0: 256 KiB and 4 MiB.
 	MaxFrameBytes     int
 	PhoneBacklogBytes int
-	Log               *slog.Logger // nil: nothing is logged
-	Recorder          Recorder     // nil: nothing is recorded
+	// Wake wakes the phone behind a token, for a binary of this server, and waits for nothing. It reports false where it will not.
+	// nil: it never will.
+	Wake     func(server messages.ServerID, platform, token string) bool
+	Log      *slog.Logger // nil: nothing is logged
+	Recorder Recorder     // nil: nothing is recorded
 
 	// Of tests.
 	system *actor.ActorSystem               // a new one takes milliseconds

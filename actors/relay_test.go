@@ -359,10 +359,7 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		say()
 		<-time.After(1)
 		say()
-		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300} {
-			if pushes := r.counts.Pushes[tally.PushDropped].Load(); pushes != want {
-				t.Errorf("%d wishes to push, want %d", pushes, want)
-			}
+		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300, tally.PushWake: 300} {
 			if got := r.counts.Envelopes[kind].Load(); got != want {
 				t.Errorf("%d counted of kind %d, want %d", got, kind, want)
 			}
@@ -370,7 +367,7 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		l.ends()
 		l.wantClosed(t, "1000")
 	})
-	for event, want := range map[string]int{"unknown_conn_id server_id=alpha conn_id=c": 2, "malformed_envelope server_id=alpha conn_id=c": 2, "secret": 0} {
+	for event, want := range map[string]int{"unknown_conn_id server_id=alpha conn_id=c": 2, "malformed_envelope server_id=alpha conn_id=c": 2, "push_wake_dropped server_id=alpha conn_id=c": 2, "secret": 0} {
 		if got := strings.Count(logged.String(), event); got != want {
 			t.Errorf("%d lines with %q, want %d", got, event, want)
 		}

@@ -126,12 +126,13 @@ var mayImport = map[string][]string{
 	"actors":            {"actors/envelope", "actors/slots", "actors/tally", "messages"},
 	"transport/viewer":  {"actors/slots", "messages"},
 	"transport/admin":   {"transport/viewer", "actors", "actors/slots", "messages"},
-	"transport":         {"transport/admin", "actors", "actors/replay", "actors/slots", "actors/tally", "messages"},
+	"transport/push":    {},
+	"transport":         {"transport/admin", "transport/push", "actors", "actors/replay", "actors/slots", "actors/tally", "messages"},
 	"transport/measure": {"transport", "actors", "actors/slots", "messages"},
 
 	"transport/measure/browser": {},
 
-	"cmd/pyrycode-relay": {"transport/admin", "transport/viewer", "transport", "actors", "actors/replay", "actors/slots", "messages"},
+	"cmd/pyrycode-relay": {"transport/admin", "transport/push", "transport/viewer", "transport", "actors", "actors/replay", "actors/slots", "messages"},
 	"cmd/claimstorm":     {"messages"},
 
 	"cmd/claimstorm/report": {},

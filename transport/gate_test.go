@@ -72,14 +72,6 @@ func TestConnIDNamesItsServer(t *testing.T) {
 	}
 }
 
-func TestRemoteHasNoPort(t *testing.T) {
-	for addr, want := range map[string]string{"192.0.2.1:80": "192.0.2.1", "[2001:db8::1]:80": "2001:db8::1", "@": "@", "": ""} {
-		if got := remote(addr); got != want {
-			t.Errorf("%q: got %q, want %q", addr, got, want)
-		}
-	}
-}
-
 // FuzzGate sends a whole request's bytes through net/http's own parser, as a peer would: whatever the gate lets in keeps the
 // rules of docs/protocol.md 1, said once more in other words.
 func FuzzGate(f *testing.F) {

@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,11 +18,15 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 	"github.com/pyrycode/pyrycode-relay/transport/admin"
+	"github.com/pyrycode/pyrycode-relay/transport/push"
 )
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
 type Config struct {
-	Listen           string // host:port of plain HTTP
+	Listen           string // host:port of plain HTTP, or empty for none
+	HTTPSListen      string // host:port of TLS, for Certificate or ACME; without both there is none
+	Certificate      Certificate
+	ACME             ACME
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
 	AdminToken       func() string // called when the admin listens: what who changes something there has to show; nil: nobody may
@@ -40,12 +44,24 @@ type Config struct {
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
 
+	ProxyProtocol       bool           // each connection begins with a PROXY header
+	TrustForwardedFor   bool           // X-Forwarded-For says where a request comes from
+	TrustedProxies      []netip.Prefix // believed in both
+	RateBurst           int            // upgrades of one address at once; 0: no limit
+	RatePerMinute       int            // and so many more a minute; 0: no limit
+	RateLoopback        bool           // this machine's own addresses too
+	MaxConnectionsPerIP int            // 0: no limit
+
+	PushKey []byte // of the service account that wakes phones; empty: none are woken
+
 	Record      string // the file to record the registry's messages in; empty: none
 	RecordBytes int64  // how large it may grow before it is rotated
 
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
+
+	pushEndpoint string // of tests: where wakes go
 }
 
 // Build names the running program.
@@ -65,8 +81,8 @@ const (
 	// a one is told may take to go out at the end.
 	adminBuffer = 64 << 10
 	lastWords   = time.Second
-	// retryAfter is what a client is told that comes at a bad time, in seconds.
-	retryAfter = "5"
+	// retryAfter is what a client is told that comes at a bad time.
+	retryAfter = 5 * time.Second
 	// spareGoroutines is how many there may be beside those of connections: one or two for each request, of which streams of the journal
 	// stay, and some of the relay's own.
 	spareGoroutines = 5000
@@ -79,6 +95,9 @@ type server struct {
 	recorder             *recording // nil: nobody records
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
+	limits               *limits
+	push                 *push.Sender
+	door                 *door
 	began                time.Time
 
 	mu       sync.Mutex     // guards leaving and arriving
@@ -99,12 +118,17 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		return err
 	}
 	s := &server{
-		cfg: cfg, sockets: set, began: time.Now(),
+		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
+		push:       push.New(push.Config{Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log}),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
 	defer set.stop()
-	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
+		Wake: func(server messages.ServerID, platform, token string) bool {
+			return s.push.Wake(string(server), platform, token)
+		}}
+	defer s.push.Close()
 	if cfg.Record != "" {
 		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
 			return err
@@ -118,31 +142,30 @@ func Run(ctx, cut context.Context, cfg Config) error {
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	// No TCP keep-alive: the heartbeat finds dead peers, and an idle connection is not to cost the kernel a packet each 15 s, nor
-	// an accepted one four system calls.
-	lc := net.ListenConfig{KeepAlive: -1}
-	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	s.limits.start(s.sockets.goroutine)
+	defer s.limits.stop()
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	open, err := s.listen(ctx, life)
 	if err != nil {
 		s.relay.Stop()
-		return fmt.Errorf("listen for clients: %w", err)
+		return err
 	}
-	public := s.http(s.routes())
-	errs := make(chan error, 2)
-	s.sockets.goroutine(func() { errs <- public.Serve(l) })
-	defer public.Close()
 	var adminAddr net.Addr
-	if s.cfg.AdminListen != "" {
-		al, err := lc.Listen(ctx, "tcp", s.cfg.AdminListen)
-		if err != nil {
-			_ = public.Close()
-			s.relay.Stop()
-			return fmt.Errorf("listen for the admin: %w", err)
+	errs := make(chan error, len(open))
+	for _, l := range open {
+		if l.name == adminName {
+			defer s.serveAdmin(l.Listener, errs)() // last: the journal of a shutdown can be read while it goes on
+			adminAddr = l.Addr()
+			continue
 		}
-		defer s.serveAdmin(al, errs)() // last: the journal of a shutdown can be read while it goes on
-		adminAddr = al.Addr()
+		public := s.http(l.handler)
+		public.ConnState = l.door.follow
+		s.sockets.goroutine(func() { errs <- public.Serve(l) })
+		defer public.Close()
 	}
 	if s.cfg.Started != nil {
-		s.cfg.Started(l.Addr(), adminAddr)
+		s.cfg.Started(open[len(open)-1].Addr(), adminAddr)
 	}
 	select {
 	case err = <-errs:
@@ -197,10 +220,12 @@ func (s *server) checks() []admin.Check {
 }
 
 func (s *server) http(h http.Handler) *http.Server {
+	only := new(http.Protocols)
+	only.SetHTTP1(true) // a WebSocket needs no other
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
 		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
-		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
+		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, Protocols: only,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
 	}
 }
@@ -216,8 +241,8 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, tally.Server, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
-		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, tally.Server, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
+		who.Conn, who.Remote = newConnID(who.Server), from
 		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
 	})
@@ -225,62 +250,64 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, tally.Client, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
-		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, tally.Client, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
+		who.Conn, who.Remote = newPhoneID(who.Server), from
 		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
 	})
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
-	if !s.enter() {
+// Each attempt is counted where it is decided.
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
+	from := s.from(r)
+	if isUpgrade(r) && s.ready() {
+		if retry, ok := s.limits.mayUpgrade(from, time.Now()); !ok {
+			s.reject(r, at, tally.RejectRateLimit)
+			refuse(w, http.StatusTooManyRequests, retry)
+			return
+		}
+	}
+	if !s.enter(from) {
 		s.reject(r, at, tally.RejectCapacity)
-		w.Header().Set("Retry-After", retryAfter)
-		w.WriteHeader(http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, retryAfter)
 		return
 	}
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
 		s.reject(r, at, tally.RejectHeaders)
+		s.limits.leave(from)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	sock, err := s.sockets.accept(w, r, kind)
-	if err != nil {
+	sock, err := s.sockets.accept(w, r, kind, func() { s.limits.leave(from) })
+	if err != nil { // the library has answered
 		s.reject(r, at, tally.RejectHeaders)
-		return // the library has answered
+		s.limits.leave(from)
+		return
 	}
-	sock.start(start(sock, who))
+	sock.start(start(sock, who, from.String()))
 }
 
 // reject counts an attempt to upgrade that came to nothing here. What asks for no upgrade is none (docs/protocol.md 8).
 func (s *server) reject(r *http.Request, at tally.Endpoint, o tally.Outcome) {
-	if r.Method == http.MethodGet && hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket") {
+	if isUpgrade(r) {
 		s.relay.Counts().Attempts[at][o].Add(1)
 	}
 }
 
-// hasToken reports whether token is on the list that is the header of that name.
-func hasToken(h http.Header, name, token string) bool {
-	for _, line := range h.Values(name) {
-		for word := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(word), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
 // through behind it.
-func (s *server) enter() bool {
+func (s *server) enter(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
 	// Who is arriving counts, and for a moment twice: rather one too few at the limit than a storm of upgrades beyond it.
-	if s.leaving || s.sockets.count()+s.arriving >= s.cfg.MaxConnections {
+	if s.sockets.count()+s.arriving >= s.cfg.MaxConnections || !s.limits.enter(from) {
+		s.limits.capReached(from)
 		return false
 	}
 	s.arriving++

@@ -21,7 +21,9 @@ type socket struct {
 	set        *sockets
 	kind       *socketKind
 	conn       net.Conn
-	raw        syscall.RawConn // of conn, or nil where the poller cannot be used
+	below      *arrival        // what lies below conn where that is TLS, or nil
+	raw        syscall.RawConn // of TCP, or nil where the poller cannot be used
+	gone       func()          // called when the connection is gone
 	early      []byte          // came with the upgrade; until start
 	fd         int32
 	generation uint32 // the poller's
@@ -198,7 +200,14 @@ func (s *socket) closeWritten() {
 		s.cut()
 		return
 	}
-	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+	endWriting(s.conn)
+	if s.below != nil { // TLS has an end of its own
+		endWriting(s.tcp())
+	}
+}
+
+func endWriting(c net.Conn) {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
 }
@@ -211,7 +220,7 @@ func (s *socket) cut() {
 	}
 	s.mu.Unlock()
 	s.set.forget(s)
-	_ = s.conn.Close()
+	_ = s.tcp().Close() // TLS would try to say so, and wait for that
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

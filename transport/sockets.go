@@ -127,7 +127,13 @@ func (set *sockets) forget(s *socket) {
 	}
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	if _, known := set.live[s]; !known {
+		return
+	}
 	delete(set.live, s)
+	if s.gone != nil {
+		s.gone()
+	}
 	if len(set.live) == 0 && set.empty != nil {
 		close(set.empty)
 		set.empty = nil

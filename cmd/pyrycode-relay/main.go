@@ -10,10 +10,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/alecthomas/kong"
 
 	"github.com/pyrycode/pyrycode-relay/transport"
@@ -56,8 +56,8 @@ func relay(args []string) int {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = connectionsByDescriptors()
 	}
-	if cfg.MaxQueuedBytes == 0 {
-		cfg.MaxQueuedBytes = memoryLimit() / 4
+	if limit := memoryLimit(); cfg.MaxQueuedBytes == 0 {
+		cfg.MaxQueuedBytes = limit / 4
 	}
 	cfg.Build = build
 	var tokenFile string
@@ -144,18 +144,20 @@ func serve(cfg transport.Config) error {
 
 // announce says where the relay listens, and what to try.
 func announce(cfg transport.Config, l, admin net.Addr, tokenFile string) {
-	cfg.Log.Info("listening", "listener", "relay", "addr", l.String(), "version", cfg.Build.Version)
-	if admin != nil {
-		cfg.Log.Info("listening", "listener", "admin", "addr", admin.String())
+	if cfg.Listen == "" {
+		fmt.Printf("pyrycode-relay listens on https://%s\n", l)
+	} else {
+		fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	}
-	fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	if admin != nil {
 		fmt.Printf("its journal is at   http://%s/claims\n", admin)
 	}
 	if tokenFile != "" {
 		fmt.Printf("its admin token:    %s\n", tokenFile)
 	}
-	fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
+	if cfg.Listen != "" {
+		fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
+	}
 }
 
 // readBuild names the program by what the Go toolchain stamped into it.
@@ -197,25 +199,25 @@ func connectionsByDescriptors() int {
 		}
 	}
 	const most = 1 << 20 // an unlimited machine still has only so much memory
-	return int(max(1, min(lim.Cur, most)-spareDescriptors))
+	return transport.ConnectionsFor(int(min(lim.Cur, most)) - spareDescriptors)
 }
 
-// memoryLimit is what this process may use, in bytes: what GOMEMLIMIT says, or the container's limit, or what the machine has.
+// memoryLimit is what this process may use, in bytes: what GOMEMLIMIT says, or nine tenths of the least of its control groups and
+// what the machine has. From here on the garbage collector keeps to it.
 func memoryLimit() int64 {
 	const unknown = 1 << 30
-	limit := debug.SetMemoryLimit(-1) // reads it
-	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
-			limit = min(limit, n)
+	limit, err := memlimit.Set(memlimit.WithProvider(func() (uint64, error) {
+		group, err := memlimit.FromCgroup()
+		machine, merr := memlimit.FromSystem()
+		if err != nil {
+			return machine, merr
 		}
-	}
-	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
-		var kib int64
-		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
-			limit = min(limit, kib<<10)
+		if merr != nil {
+			return group, nil
 		}
-	}
-	if limit == math.MaxInt64 {
+		return min(group, machine), nil
+	}))
+	if err != nil || limit == math.MaxInt64 {
 		return unknown
 	}
 	return limit
