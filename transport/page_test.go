@@ -288,7 +288,7 @@ func TestPageByKeyboard(t *testing.T) {
 	focused(last)
 	press("Home")
 	focused("mark-1")
-	if label := browser.Eval[string](p, `document.activeElement.getAttribute("aria-label")`); !strings.Contains(label, "claim: granted (nobody held it)") {
+	if label := browser.Eval[string](p, `document.activeElement.querySelector("title").textContent`); !strings.Contains(label, "claim: granted (nobody held it)") {
 		t.Errorf("the mark is read as %q", label)
 	}
 	scrolled := browser.Eval[float64](p, `document.querySelector(".chart").scrollLeft`)
@@ -303,7 +303,7 @@ func TestPageByKeyboard(t *testing.T) {
 		t.Errorf("the page is %d wide on a screen of 390", wide)
 	}
 	for what, missing := range map[string]string{
-		"names":    `[...document.querySelectorAll("a, button, input, [role=region], nav, section")].filter(e => !(e.innerText || e.getAttribute("aria-label") || e.labels?.length || e.getAttribute("aria-labelledby"))).length`,
+		"names":    `[...document.querySelectorAll("a, button, input, [role=region], nav, section")].filter(e => !(e.innerText || e.querySelector(":scope > title") || e.getAttribute("aria-label") || e.labels?.length || e.getAttribute("aria-labelledby"))).length`,
 		"ids":      `document.querySelectorAll("[id]").length - new Set([...document.querySelectorAll("[id]")].map(e => e.id)).size`,
 		"headings": `document.querySelectorAll("h1").length - 1`,
 	} {
@@ -336,22 +336,36 @@ func TestLooks(t *testing.T) {
 	}
 	r := run(t, pageConfig())
 	r.race("home-of-alice")
+	r.race("home-of-bob")
+	for range 40 { // many at once
+		r.daemon("home-of-bob").living()
+	}
+	r.until("home-of-bob", "refused", 44)
 	for i := range 12 {
-		d := r.daemon(fmt.Sprint("daemon-", i))
+		id := fmt.Sprint("daemon-", i)
+		d := r.daemon(id)
 		d.living()
+		r.until(id, "granted", 1)
+		for range i % 4 {
+			r.join(id)
+		}
 		if i%5 == 4 {
-			r.until(fmt.Sprint("daemon-", i), "granted", 1)
 			d.drop("FIN")
 		}
 	}
 	r.daemon("sleepy")
+	r.until("sleepy", "granted", 1)
 	r.daemon("sleepy")
-	p := r.show("/", desk)
-	q := r.show("/?server_id=home-of-alice", desk)
-	for name, look := range map[string]browser.Look{"light": desk, "dark": night, "phone": phone} {
-		p.As(look)
-		shot(t, p, "overview-"+name)
-		q.As(look)
-		shot(t, q, "life-"+name)
+	for name, path := range map[string]string{
+		"overview": "/", "life": "/?server_id=home-of-alice", "time": "/?server_id=home-of-alice&axis=time", "crowd": "/?server_id=home-of-bob",
+	} {
+		p := r.show(path, desk)
+		if name == "time" {
+			browser.Eval[bool](p, `document.querySelector("details").open = true`)
+		}
+		for how, look := range map[string]browser.Look{"light": desk, "dark": night, "phone": phone} {
+			p.As(look)
+			shot(t, p, name+"-"+how)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -28,7 +29,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // Handler serves the page at /, and what it loads. Who may ask is the business of whoever mounts it.
 func Handler(source Source, build string) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", pages{source, build})
+	mux.Handle("GET /{$}", pages{source, build, make(chan struct{}, maxDrawings)})
 	mux.Handle("GET /viewer/style.css", file("text/css; charset=utf-8", style))
 	mux.Handle("GET /viewer/script.js", file("text/javascript; charset=utf-8", script))
 	mux.Handle("GET /viewer/icon.svg", file("image/svg+xml", icon))
@@ -44,9 +45,13 @@ func file(kind, content string) http.Handler {
 	})
 }
 
+// maxDrawings is how many pages are drawn at a time, at some ten milliseconds each. Who comes then waits.
+const maxDrawings = 2
+
 type pages struct {
-	source Source
-	build  string
+	source  Source
+	build   string
+	drawing chan struct{} // has a value for each page that is being drawn
 }
 
 func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -55,13 +60,7 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := view{Title: "slots", Build: p.build, Now: time.Now(), Find: find}
-	if q.Server == "" {
-		err = p.overview(r.Context(), &v)
-	} else {
-		v.Title = string(q.Server)
-		err = p.life(r.Context(), q, &v)
-	}
+	page, err := p.draw(r.Context(), q, find)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
@@ -74,9 +73,27 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer") // an address has a server-id in it
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if err := v.write(w); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+	_, _ = w.Write(page) // to a browser that has left, nothing can be said
+}
+
+func (p pages) draw(ctx context.Context, q query, find string) ([]byte, error) {
+	select {
+	case p.drawing <- struct{}{}:
+		defer func() { <-p.drawing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
+	v := view{Title: "slots", Build: p.build, Now: time.Now(), Find: find}
+	show := p.overview
+	if q.Server != "" {
+		v.Title, show = string(q.Server), p.life
+	}
+	if err := show(ctx, q, &v); err != nil {
+		return nil, err
+	}
+	var page bytes.Buffer
+	err := v.write(&page)
+	return page.Bytes(), err
 }
 
 // parse refuses what it does not know: a misspelt parameter would show another page than the one asked for.
@@ -110,7 +127,7 @@ func parse(r *http.Request) (q query, find string, err error) {
 }
 
 // overview is the page of all slots: those first where something is going on.
-func (p pages) overview(ctx context.Context, v *view) error {
+func (p pages) overview(ctx context.Context, _ query, v *view) error {
 	all, err := p.source.Slots(ctx, "")
 	if err != nil {
 		return err

@@ -4,14 +4,16 @@
 const $ = (id) => document.getElementById(id);
 const server = new URLSearchParams(location.search).get("server_id");
 const least = 400; // milliseconds between two drawings, however many decisions there are
+const share = 10; // and so many times what one took: onlookers are not to take the machine from those whom they look at
 const idle = 5000; // and without any: what was heard when, and the rates, grow old
 const announce = 3000; // between two sentences for whoever hears the page
 
-let paused = false, dirty = true, drawn = Date.now(), drawing = false, stream = null;
+let paused = false, dirty = true, drawn = Date.now(), wait = 0, drawing = false, stream = null;
 let told = 0, news = 0, latest = null;
 
 // draw takes what is live from the page as it is now. The focus, what is scrolled, and what was opened stay where they are.
 async function draw() {
+  const began = Date.now();
   drawing = true;
   dirty = false;
   try {
@@ -23,6 +25,7 @@ async function draw() {
     say("the relay does not answer");
   }
   drawn = Date.now();
+  wait = share * (drawn - began);
   drawing = false;
 }
 
@@ -76,7 +79,6 @@ function hear(event) {
   dirty = true;
   news++;
   latest = event.data;
-  drawn = Math.min(drawn, Date.now());
 }
 
 function listen() {
@@ -105,14 +107,14 @@ function tell() {
 }
 
 function beat() {
-  if (paused || document.hidden) return;
-  if (dirty && !drawing) {
+  if (paused || document.hidden || drawing) return;
+  if (news) {
     $("pulse").classList.remove("beat");
     void $("pulse").offsetWidth; // begins the animation anew
-    if (news) $("pulse").classList.add("beat");
+    $("pulse").classList.add("beat");
   }
   tell();
-  if (!drawing && (dirty || Date.now() - drawn > idle)) draw();
+  if (Date.now() - drawn >= (dirty ? wait : Math.max(wait, idle))) draw();
 }
 
 $("pause").addEventListener("click", () => {
