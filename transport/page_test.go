@@ -187,7 +187,7 @@ func TestMarkupIsShown(t *testing.T) {
 	r := run(t, pageConfig())
 	for i, id := range hostile.ids {
 		version := hostile.versions[i%len(hostile.versions)]
-		d, err := r.begin(strings.Replace(request(r.addr, id), "X-Pyrycode-Version: 1\r", "X-Pyrycode-Version: "+version+"\r", 1))
+		d, err := r.begin(strings.Replace(request(r.addr, id), "X-Pyrycode-Version: 1.4.2\r", "X-Pyrycode-Version: "+version+"\r", 1))
 		if err == nil {
 			err = d.upgraded()
 		}
@@ -356,16 +356,26 @@ func TestLooks(t *testing.T) {
 	r.daemon("sleepy")
 	r.until("sleepy", "granted", 1)
 	r.daemon("sleepy")
+	for i := range 25 { // a line of holders that do not last
+		d := r.daemon("home-of-carol")
+		d.living()
+		d.drop("FIN")
+		r.until("home-of-carol", "released", i+1)
+	}
 	for name, path := range map[string]string{
-		"overview": "/", "life": "/?server_id=home-of-alice", "time": "/?server_id=home-of-alice&axis=time", "crowd": "/?server_id=home-of-bob",
+		"steps": "/?server_id=home-of-carol", "overview": "/", "life": "/?server_id=home-of-alice", "time": "/?server_id=home-of-alice&axis=time", "crowd": "/?server_id=home-of-bob",
 	} {
 		p := r.show(path, desk)
-		if name == "time" {
-			browser.Eval[bool](p, `document.querySelector("details").open = true`)
-		}
 		for how, look := range map[string]browser.Look{"light": desk, "dark": night, "phone": phone} {
 			p.As(look)
+			p.Goto("http://" + r.admin + path)
 			shot(t, p, name+"-"+how)
+		}
+		if name == "life" { // docs/race.png
+			p.As(desk)
+			p.Goto("http://" + r.admin + path)
+			browser.Eval[bool](p, `document.querySelectorAll(".wide, form, footer, .legend").forEach(e => e.remove()), true`)
+			shot(t, p, "race")
 		}
 	}
 }

@@ -17,10 +17,10 @@ import (
 
 // Source is the relay, as the page sees it. Any goroutine may call it.
 type Source interface {
-	// Slots is every slot that is not free, or that of server only, by server-id.
-	Slots(ctx context.Context, server messages.ServerID) ([]Slot, error)
-	// Entries is what the journal keeps, oldest first; of server only, unless it is empty. The slice is the caller's.
-	Entries(server messages.ServerID) []slots.Entry
+	// Slots is every slot that is not free, by server-id. The slice is the caller's.
+	Slots(ctx context.Context) ([]Slot, error)
+	// Entries is what the journal keeps, oldest first. The slice is the caller's.
+	Entries() []slots.Entry
 }
 
 // policy lets the page load its own two files and talk to its own listener, and nothing else. No script stands in the page.
@@ -128,7 +128,7 @@ func parse(r *http.Request) (q query, find string, err error) {
 
 // overview is the page of all slots: those first where something is going on.
 func (p pages) overview(ctx context.Context, _ query, v *view) error {
-	all, err := p.source.Slots(ctx, "")
+	all, err := p.source.Slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,11 +145,8 @@ func (p pages) overview(ctx context.Context, _ query, v *view) error {
 	v.Slots = listed[:min(len(listed), drawnSlots)]
 	v.Unlisted = len(listed) - len(v.Slots)
 
-	entries := p.source.Entries("")
-	v.Totals = count(entries, v.Now)
-	if len(entries) > 0 {
-		v.Kept = entries[0].Seq
-	}
+	entries := p.source.Entries()
+	v.Totals = count(entries, v.Now, reach(entries))
 	v.News = rows(entries[max(0, len(entries)-drawnNews):])
 	slices.Reverse(v.News)
 	return nil
@@ -162,14 +159,25 @@ func urgency(s Slot) int {
 
 // life is the page of one slot.
 func (p pages) life(ctx context.Context, q query, v *view) error {
-	standing, err := p.source.Slots(ctx, q.Server)
+	all, err := p.source.Slots(ctx)
 	if err != nil {
 		return err
 	}
-	state := Slot{}
-	if len(standing) > 0 {
-		state = standing[0]
+	state, free := Slot{}, true
+	if i := slices.IndexFunc(all, func(s Slot) bool { return s.Server == q.Server }); i >= 0 {
+		state, free = all[i], false
 	}
-	v.Lives = []life{newLife(p.source.Entries(q.Server), drawnEntries, q, state, len(standing) == 0, v.Now)}
+	entries := p.source.Entries()
+	reach := reach(entries)
+	own := slices.DeleteFunc(entries, func(e slots.Entry) bool { return e.Server != q.Server })
+	v.Lives = []life{newLife(own, reach, drawnEntries, q, state, free, v.Now)}
 	return nil
+}
+
+// reach is how far back a journal goes: zero where it has everything.
+func reach(entries []slots.Entry) time.Time {
+	if len(entries) > 0 && entries[0].Seq > 1 {
+		return entries[0].Time
+	}
+	return time.Time{}
 }

@@ -38,12 +38,16 @@ function replace(old, fresh) {
   old.replaceChildren(...fresh.childNodes);
   if (open) old.querySelector("details").open = true;
   const now = old.querySelector(".chart");
-  if (now && at) {
-    now.scrollTop = at.top;
-    now.scrollLeft = at.end ? now.scrollWidth : at.left;
-  } else if (now) now.scrollLeft = now.scrollWidth;
+  if (at && !at.end) now?.scrollTo(at.left, at.top);
+  else toEnd(now);
   rove(now);
   if (focused) $(focused)?.focus({ preventScroll: true });
+}
+
+// toEnd shows the newest decision.
+function toEnd(chart) {
+  const newest = chart?.querySelector(".mark:last-of-type .hit");
+  if (newest) chart.scrollTo(chart.scrollWidth, Math.max(0, +newest.getAttribute("y") + 100 - chart.clientHeight));
 }
 
 const atEnd = (chart) => chart.scrollLeft + chart.clientWidth >= chart.scrollWidth - 40;
@@ -145,7 +149,7 @@ $("release")?.addEventListener("submit", async (event) => {
 });
 
 const chart = document.querySelector(".chart");
-if (chart && !location.hash) chart.scrollLeft = chart.scrollWidth;
+if (!location.hash) toEnd(chart);
 rove(chart);
 if ($("release")) $("release").hidden = false;
 if (!new URLSearchParams(location.search).has("before")) { // the past does not change

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,23 +27,8 @@ type fake struct {
 	err     error
 }
 
-func (f fake) Slots(_ context.Context, server messages.ServerID) (found []Slot, err error) {
-	for _, s := range f.slots {
-		if server == "" || s.Server == server {
-			found = append(found, s)
-		}
-	}
-	return found, f.err
-}
-
-func (f fake) Entries(server messages.ServerID) (found []slots.Entry) {
-	for _, e := range f.entries {
-		if server == "" || e.Server == server {
-			found = append(found, e)
-		}
-	}
-	return found
-}
+func (f fake) Slots(context.Context) ([]Slot, error) { return slices.Clone(f.slots), f.err }
+func (f fake) Entries() []slots.Entry                { return slices.Clone(f.entries) }
 
 func get(t testing.TB, f fake, path string) *httptest.ResponseRecorder {
 	t.Helper()
