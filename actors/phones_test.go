@@ -511,6 +511,9 @@ func windows(t *rapid.T) {
 	for underWay {
 		written(t)
 	}
+	if p.given != window*int64(len(phones)) {
+		t.Fatalf("%d bytes given to %d phones, and everything is written", p.given, len(phones))
+	}
 	for _, e := range phones {
 		if e.credit <= window*3/4-largest || e.credit > window {
 			t.Fatalf("phone %s has %d of its window of %d, and everything is written", e.conn, e.credit, window)

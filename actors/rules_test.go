@@ -122,15 +122,16 @@ var mayImport = map[string][]string{
 	"actors/slots":      {"messages"},
 	"actors/envelope":   {},
 	"actors/tally":      {},
+	"actors/replay":     {"actors/slots", "messages"},
 	"actors":            {"actors/envelope", "actors/slots", "actors/tally", "messages"},
 	"transport/viewer":  {"actors/slots", "messages"},
 	"transport/admin":   {"transport/viewer", "actors", "actors/slots", "messages"},
-	"transport":         {"transport/admin", "actors", "actors/slots", "actors/tally", "messages"},
+	"transport":         {"transport/admin", "actors", "actors/replay", "actors/slots", "actors/tally", "messages"},
 	"transport/measure": {"transport", "actors", "actors/slots", "messages"},
 
 	"transport/measure/browser": {},
 
-	"cmd/pyrycode-relay": {"transport/admin", "transport", "actors", "actors/slots", "messages"},
+	"cmd/pyrycode-relay": {"transport/admin", "transport/viewer", "transport", "actors", "actors/replay", "actors/slots", "messages"},
 	"cmd/claimstorm":     {"messages"},
 
 	"cmd/claimstorm/report": {},

@@ -360,7 +360,7 @@ func TestWriteTimeoutOfAPhone(t *testing.T) {
 // TestQueuedBytesOfAll: over the budget of all connections together, the phone with the longest queue is closed.
 func TestQueuedBytesOfAll(t *testing.T) {
 	cfg := testConfig()
-	cfg.PhoneBacklog, cfg.MaxQueuedBytes = 64<<20, 4<<20
+	cfg.PhoneBacklog, cfg.MaxQueuedBytes, cfg.WriteTimeout = 64<<20, 4<<20, time.Minute // neither of the others decides
 	r := run(t, cfg)
 	binary := r.claims("home")
 	longer, shorter := r.join("home"), r.join("home")
@@ -369,19 +369,14 @@ func TestQueuedBytesOfAll(t *testing.T) {
 	send := func(id string) { write(t, binary, `{"conn_id":%q,"frame":%s}`, id, frame) }
 	notice := listen(binary)
 	send(shorterID)
-	for {
+	for range 32 << 20 / len(frame) { // more than the budget and what the kernel takes, and less than the backlog of one
 		send(longerID)
-		select {
-		case e := <-notice:
-			if e.Conn != longerID || e.Close != 1011 {
-				t.Fatalf("the binary reads %+v", e)
-			}
-			if got := read(t, shorter); got != frame {
-				t.Fatal("the other one is hurt")
-			}
-			return
-		default:
-		}
+	}
+	if e := <-notice; e.Conn != longerID || e.Close != 1011 {
+		t.Fatalf("the binary reads %+v", e)
+	}
+	if got := read(t, shorter); got != frame {
+		t.Fatal("the other one is hurt")
 	}
 }
 
@@ -545,7 +540,7 @@ func TestHeldBackBytesAreAllKept(t *testing.T) {
 		if got := <-tell.frames; !strings.HasPrefix(got, fmt.Sprintf("%d ", n)) || len(got) < 1000 {
 			t.Fatalf("number %d is %.20q", n, got)
 		}
-		for p.paused.Load() && !p.holding() { // until its reader has given up
+		for n < frames-1 && !p.holding() { // until its reader has given up: there is more
 			runtime.Gosched()
 		}
 		p.Resume()

@@ -77,6 +77,7 @@ func (s *server) seriesOfSlots(m series) {
 	m.histogram("claim_decision_seconds", "From a claim to its answer, as its connection sees it.", &c.Decision)
 	m.histogram("probe_round_trip_seconds", "From the ping of a probe to its pong.", &c.ProbeTrip)
 	m.counter("journal_entries_total", "Decisions in the journal since the start, kept or not.", nil, s.relay.Journal().Last)
+	m.counter("record_dropped_messages_total", "Messages that --record could not take in time.", nil, s.recordDrops)
 	m.gauge("registry_mailbox_messages", "Messages that wait for the registry.", func() int64 { return int64(s.relay.RegistryDepth()) })
 	m.counter("dead_letters_total", "Messages to an actor that had ended by then.", nil, c.DeadLetters.Load)
 	m.counter("actor_panics_total", "Panics of actors. Each is a fault of the relay.", nil, c.Panics.Load)
@@ -131,6 +132,14 @@ func (s *server) seriesOfSockets(m series) {
 		m.counter("close_frames_sent_total", "Close frames that have gone out: by the relay's own code, echoed to a peer, or ordered by a binary.",
 			prometheus.Labels{"code": v.String()}, set.verdicts[v].Load)
 	}
+}
+
+// recordDrops is how many messages could not be recorded.
+func (s *server) recordDrops() int64 {
+	if s.recorder == nil {
+		return 0
+	}
+	return s.recorder.drops()
 }
 
 // outboxes is for how many connections something waits, and how much for that with most.

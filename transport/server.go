@@ -40,6 +40,9 @@ type Config struct {
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
 
+	Record      string // the file to record the registry's messages in; empty: none
+	RecordBytes int64  // how large it may grow before it is rotated
+
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
@@ -73,6 +76,7 @@ const (
 type server struct {
 	cfg                  Config
 	relay                *actors.Relay
+	recorder             *recording // nil: nobody records
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	began                time.Time
@@ -99,10 +103,17 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
-	s.relay = actors.Start(actors.Config{
-		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
-	})
 	defer set.stop()
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	if cfg.Record != "" {
+		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
+			return err
+		}
+		ac.Recorder = s.recorder
+		set.goroutine(s.recorder.run)
+		defer s.recorder.stop()
+	}
+	s.relay = actors.Start(ac)
 	return s.serve(ctx, cut)
 }
 

@@ -44,9 +44,11 @@ type flags struct {
 	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
 	DrainSpread  time.Duration `default:"0s" group:"Shutdown" help:"Close the connections evenly over so long; 0 closes all at once."`
 
-	Production bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
-	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
-	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
+	Production  bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
+	Record      string `placeholder:"FILE" group:"Operation" help:"Record every message that the registry handles, for pyrycode-relay replay. A former file is kept as FILE.1."`
+	RecordBytes int64  `default:"67108864" placeholder:"BYTES" group:"Operation" help:"How large the record may grow before it is rotated; two files are kept (${default})."`
+	LogFormat   string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
+	LogLevel    string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
@@ -88,6 +90,7 @@ func (f *flags) Validate() error {
 		{"write-timeout", f.WriteTimeout, f.WriteTimeout > 0, "a positive duration such as 10s"},
 		{"max-frame-bytes", f.MaxFrameBytes, f.MaxFrameBytes >= 1024 && f.MaxFrameBytes <= maxFrame, fmt.Sprintf("1024 to %d", maxFrame)},
 		{"max-connections", f.MaxConnections, f.MaxConnections >= 0, "0 (from the file-descriptor limit) or a positive number"},
+		{"record-bytes", f.RecordBytes, f.RecordBytes >= minRecord, fmt.Sprintf("at least %d", minRecord)},
 		{"drain-timeout", f.DrainTimeout, f.DrainTimeout >= 0, "0 or a positive duration such as 10s"},
 		{"drain-spread", f.DrainSpread, f.DrainSpread >= 0, "0 (all at once) or a positive duration such as 60s"},
 	} {
@@ -108,6 +111,7 @@ const (
 	minBacklog = 64 << 10
 	maxBacklog = 1 << 30
 	minQueued  = 1 << 20
+	minRecord  = 64 << 10
 )
 
 func isAddr(s string) bool {
@@ -169,6 +173,7 @@ func (f *flags) config() transport.Config {
 		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
 		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
+		Record: f.Record, RecordBytes: f.RecordBytes,
 		Log: f.logger(),
 	}
 }

@@ -28,7 +28,9 @@ const (
 func main() { os.Exit(run(os.Args[1:])) }
 
 // commands are what may stand in place of the relay's flags: each is given what follows its name, and gives the exit code.
-var commands = map[string]func(args []string) int{}
+var commands = map[string]func(args []string) int{
+	"claims": runClaims, "slots": runSlots, "release": runRelease, "replay": runReplay,
+}
 
 func run(args []string) int {
 	if err := dropEmptyTwins(); err != nil {
@@ -46,6 +48,8 @@ func relay(args []string) int {
 	build := readBuild()
 	err := parse(&f, args, "pyrycode-relay",
 		"A relay for pyry binaries: the first claim of a server-id wins, and nobody is locked out by his own dead past self.\n\n"+
+			"Commands in place of flags, each with its own --help: claims and slots show what a running relay decides and who holds what, "+
+			"release throws a holder out, replay handles a --record again.\n\n"+
 			"Without flags it serves plain HTTP on loopback, to try it. Every flag has an environment twin: --probe-timeout is "+
 			envPrefix+"_PROBE_TIMEOUT; the flag beats its twin.",
 		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)})

@@ -55,18 +55,19 @@ func TestReadmeNamesEveryFlag(t *testing.T) {
 
 // started is a relay in a process of its own, and claimstorm beside it.
 type started struct {
-	cmd  *exec.Cmd
-	out  *bufio.Reader
-	addr string
+	cmd         *exec.Cmd
+	out         *bufio.Reader
+	addr, admin string
 }
 
-func startRelay(t *testing.T) *started {
+// startRelay starts it with its admin listener off, unless the flags say otherwise.
+func startRelay(t *testing.T, flags ...string) *started {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "bin") + string(filepath.Separator)
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../...").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s := &started{cmd: exec.Command(bin+"pyrycode-relay", "--insecure-listen", "127.0.0.1:0", "--admin-listen", "off")}
+	s := &started{cmd: exec.Command(bin+"pyrycode-relay", append([]string{"--insecure-listen", "127.0.0.1:0", "--admin-listen", "off"}, flags...)...)}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +79,10 @@ func startRelay(t *testing.T) *started {
 	s.out = bufio.NewReader(out)
 	line := s.line(t, "listens on")
 	s.addr = line[strings.Index(line, "http://")+len("http://"):]
+	if len(flags) > 0 {
+		line = s.line(t, "its journal is at")
+		s.admin = strings.TrimSuffix(line[strings.Index(line, "http://"):], "/claims")
+	}
 	return s
 }
 
@@ -121,6 +126,74 @@ func (s *started) claimstorm(t *testing.T, args ...string) (*exec.Cmd, *bufio.Re
 func exitCode(cmd *exec.Cmd) int {
 	_ = cmd.Wait()
 	return cmd.ProcessState.ExitCode()
+}
+
+// asks runs a command of the operator's, and gives what it prints.
+func (s *started) asks(t *testing.T, args ...string) (out, complaints string, code int) {
+	t.Helper()
+	cmd := exec.Command(s.cmd.Path, append(args, "--url", s.admin)...)
+	var said, complained strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &complained
+	_ = cmd.Run()
+	return said.String(), complained.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestOperator follows a slot from the terminal, throws its holder out, and replays all of it.
+func TestOperator(t *testing.T) {
+	dir := t.TempDir()
+	record, token := filepath.Join(dir, "record"), filepath.Join(dir, "token")
+	s := startRelay(t, "--admin-listen", "127.0.0.1:0", "--admin-token-file", token, "--record", record)
+	follower := exec.Command(s.cmd.Path, "claims", "--follow", "--url", s.admin)
+	followed, err := follower.StdoutPipe()
+	if err != nil || follower.Start() != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = follower.Process.Kill(); _ = follower.Wait() })
+	news := bufio.NewReader(followed)
+	lineOf(t, news, "REASON")
+	_, said := s.claim(t, "--id", "home")
+	lineOf(t, said, "holding")
+	lineOf(t, news, "granted")
+	if out, _, code := s.asks(t, "slots"); code != 0 || !regexp.MustCompile(`(?m)^home +held +\S+ +\S+ +e1 +0 +0 +0 +server-home-[0-9a-f]{8}$`).MatchString(out) {
+		t.Errorf("slots: %d\n%s", code, out)
+	}
+	wrong := filepath.Join(dir, "wrong")
+	_ = os.WriteFile(wrong, []byte("wrong\n"), 0o600)
+	if _, why, code := s.asks(t, "release", "home", "--admin-token-file", wrong); code != 1 || !strings.Contains(why, "401") {
+		t.Errorf("release with another token: %d, %s", code, why)
+	}
+	if _, why, code := s.asks(t, "release", "nobody", "--admin-token-file", token); code != 1 || !strings.Contains(why, "nobody holds that slot") {
+		t.Errorf("release of a free slot: %d, %s", code, why)
+	}
+	if out, why, code := s.asks(t, "release", "home", "--admin-token-file", token, "--json"); code != 0 || !strings.Contains(out, `"asked":"operator_release"`) {
+		t.Errorf("release: %d, %s%s", code, out, why)
+	}
+	lineOf(t, said, "1012")
+	lineOf(t, news, "operator_release")
+	if out, _, code := s.asks(t, "claims", "--server-id", "home", "--decided", "released", "--json"); code != 0 || strings.Count(out, "\n") != 1 || strings.Contains(out, "\x1b") {
+		t.Errorf("claims: %d\n%s", code, out)
+	}
+	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the token: %v, %v", info, err)
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if code := exitCode(s.cmd); code != 0 {
+		t.Errorf("after SIGTERM the relay exits with %d", code)
+	}
+	if _, err := os.Stat(token); !os.IsNotExist(err) {
+		t.Errorf("the token is still there: %v", err)
+	}
+	page := filepath.Join(dir, "page.html")
+	out, err := exec.Command(s.cmd.Path, "replay", record, "--server-id", "home", "--html", page).Output()
+	if drawn, _ := os.ReadFile(page); err != nil || !strings.Contains(string(out), "operator_release") || !strings.Contains(string(drawn), "operator") {
+		t.Errorf("replay: %v\n%s", err, out)
+	}
+	b, _ := os.ReadFile(record)
+	_ = os.WriteFile(record, []byte(strings.Replace(string(b), `"decided":"granted"`, `"decided":"refused"`, 1)), 0o600)
+	again := exec.Command(s.cmd.Path, "replay", record, "--until", "1")
+	if out, _ := again.CombinedOutput(); again.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "record:2: another decision") {
+		t.Errorf("replay of another story: %s", out)
+	}
 }
 
 // TestFirstSession is the README's: claim, be refused, give back, claim again, have a phone's frame come back, and shut the
