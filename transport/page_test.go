@@ -374,7 +374,8 @@ func TestLooks(t *testing.T) {
 		if name == "life" { // docs/race.png
 			p.As(desk)
 			p.Goto("http://" + r.admin + path)
-			browser.Eval[bool](p, `document.querySelectorAll(".wide, form, footer, .legend").forEach(e => e.remove()), true`)
+			p.WaitFor(`document.getElementById("state").innerText === "live"`)
+			browser.Eval[bool](p, `document.getElementById("pause").click(), document.querySelectorAll(".wide, form, footer, .legend").forEach(e => e.remove()), true`)
 			shot(t, p, "race")
 		}
 	}
