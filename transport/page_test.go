@@ -375,7 +375,7 @@ func TestLooks(t *testing.T) {
 			p.As(desk)
 			p.Goto("http://" + r.admin + path)
 			p.WaitFor(`document.getElementById("state").innerText === "live"`)
-			browser.Eval[bool](p, `document.getElementById("pause").click(), document.querySelectorAll(".wide, form, footer, .legend").forEach(e => e.remove()), true`)
+			browser.Eval[bool](p, `document.querySelectorAll("[data-live]").forEach(e => e.removeAttribute("data-live")), document.querySelectorAll(".wide, form, footer, .legend").forEach(e => e.remove()), true`)
 			shot(t, p, "race")
 		}
 	}
