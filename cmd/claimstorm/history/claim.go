@@ -38,8 +38,8 @@ type Pong struct {
 // End is how a connection ended, as its client saw it.
 type End uint8
 
-// A client that began to leave, and then read a close frame of the relay's own making, was Closed if the code is 4409 (it was refused
-// before it left), and Dropped otherwise.
+// A client that began to leave, and then read 4409, is Closed like any other: it was refused before it left. Any other code that it
+// reads then is no matter.
 const (
 	Open    End = iota // it had not ended when the run did
 	Closed             // the relay sent a close frame before the client did
