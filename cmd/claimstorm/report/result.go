@@ -6,6 +6,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -185,9 +186,9 @@ type Timeline struct {
 // Check is a rule that the run was held to.
 type Check struct {
 	Name   string `json:"name"`   // as in docs/load-testing.md
-	Says   string `json:"says"`   // what must hold, as a sentence
-	Looked int64  `json:"looked"` // at how many occasions
-	Broken int64  `json:"broken"`
+	Says   string `json:"says"`   // what it looks for, as a sentence
+	Looked int64  `json:"looked"` // at how many occasions; 0 in all of them if nobody counted
+	Broken int64  `json:"broken"` // how often it was found
 }
 
 // Violation is an occasion on which a check did not hold.
@@ -262,4 +263,21 @@ type Measure struct {
 	MedianA float64   `json:"median_a"`
 	MedianB float64   `json:"median_b"`
 	Ratio   float64   `json:"ratio"` // 0 where A's median is 0
+}
+
+// Compared makes a measure of what each run of both relays gave.
+func Compared(name, unit string, higher bool, a, b []float64) Measure {
+	m := Measure{Name: name, Unit: unit, Higher: higher, A: a, B: b, MedianA: median(a), MedianB: median(b)}
+	if m.MedianA != 0 {
+		m.Ratio = m.MedianB / m.MedianA
+	}
+	return m
+}
+
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	if n := len(sorted); n > 0 {
+		return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	}
+	return 0
 }
