@@ -93,9 +93,10 @@ func (c *column[T]) add(v T) {
 		panic("history: more than 4,294,967,295 claims or pongs: check shorter runs")
 	}
 	if c.length%chunk == 0 {
-		c.chunks = append(c.chunks, make([]T, chunk))
+		c.chunks = append(c.chunks, make([]T, 0, min(chunk, 64+c.length))) // most runs are short
 	}
-	c.chunks[c.length/chunk][c.length%chunk] = v
+	last := &c.chunks[c.length/chunk]
+	*last = append(*last, v)
 	c.length++
 }
 

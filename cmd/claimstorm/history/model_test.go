@@ -240,7 +240,7 @@ func (m *model) claim(c *conn) {
 	case m.commits("two winners", 5):
 		old := m.holder
 		m.grant(c, "claim", "granted")
-		m.holder = old
+		m.holder, m.probe.out = old, false
 	case m.commits("second claim wins", 10):
 		m.evict(c, "claim", CodeClaimed, ReasonClaimed)
 	case m.commits("living holder taken over", 10):
@@ -279,9 +279,9 @@ func (m *model) grant(c *conn, asked, decided string) {
 			}
 		})
 	}
-	if m.commits("holder dropped", 20) {
+	if m.fault == "holder dropped" {
 		m.at(m.now+m.upTo(3*time.Second), func() {
-			if m.holder == c && !c.gone {
+			if m.holder == c && !c.gone && m.commits("holder dropped", 20) {
 				m.vacate("release")
 				if m.chance(30) {
 					c.gone = true
@@ -292,13 +292,19 @@ func (m *model) grant(c *conn, asked, decided string) {
 			}
 		})
 	}
-	if m.commits("evicted for nobody", 30) {
-		m.at(m.now+m.rules.ProbeTimeout+2*m.rules.Slack, func() {
-			if m.holder == c && !c.gone && c.Silent != 0 && m.now > c.Silent+m.rules.ProbeTimeout && len(m.waiting) == 0 {
+	if m.fault == "evicted for nobody" {
+		var look func()
+		look = func() {
+			switch {
+			case m.holder != c || c.gone:
+			case c.Silent != 0 && m.now > c.Silent+m.rules.ProbeTimeout && len(m.waiting) == 0 && m.commits("evicted for nobody", 50):
 				m.vacate("release")
 				m.close(c, CodeInternal, ReasonTimeout)
+			default:
+				m.at(m.now+500*time.Millisecond, look)
 			}
-		})
+		}
+		look()
 	}
 }
 

@@ -31,7 +31,7 @@ type span struct {
 	from, until time.Duration // outside of these it surely did not hold; from > until: it never did
 	known, lost time.Duration // it surely held from known until lost, unless lost comes first
 	quiet       time.Duration // when it read, or would have read, the first ping that it did not answer in time
-	slowest     time.Duration // of the answers that it gave in time
+	slowest     time.Duration // of its answers, up to the probe timeout
 }
 
 func (p *span) surely() bool { return p.known < p.lost }
@@ -86,8 +86,9 @@ func (s *slot) read(id uint32) span {
 		took := pong.Sent - pong.Pinged
 		if pong.Sent == 0 || took > s.rules.patience()-2*s.rules.Slack {
 			p.quiet = min(p.quiet, pong.Pinged)
-		} else {
-			p.slowest = max(p.slowest, took)
+		}
+		if pong.Sent != 0 { // and it may have come in time all the same
+			p.slowest = max(p.slowest, min(took, s.rules.ProbeTimeout))
 		}
 	}
 	switch s.h.ending(id) {
