@@ -14,10 +14,11 @@ import (
 // claimant is one claim and what becomes of it. Its own goroutine reads (live), and writes into claim; a driver lets it ask, fall
 // silent and leave.
 type claimant struct {
-	s    *session
-	link *link
-	after func()       // called when it has ended, if there is one
-	done chan struct{} // closed when claim is complete, and in the history
+	s     *session
+	link  *link
+	after func()        // called when it has ended, if there is one
+	up    chan struct{} // closed by the upgrade
+	done  chan struct{} // closed when claim is complete, and in the history
 
 	mu      sync.Mutex // guards what follows, while it lives
 	claim   history.Claim
@@ -37,7 +38,7 @@ func (s *session) prepare(ctx context.Context, id string) (*claimant, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &claimant{s: s, link: l, done: make(chan struct{})}
+	c := &claimant{s: s, link: l, up: make(chan struct{}), done: make(chan struct{})}
 	c.claim.Server, c.claim.Client = id, int(s.clients.Add(1))
 	return c, nil
 }
@@ -72,6 +73,7 @@ func (c *claimant) live() {
 	c.mu.Lock()
 	c.claim.Upgraded = c.s.clock.now()
 	c.mu.Unlock()
+	close(c.up)
 	c.s.recordUpgrade(c.claim.Upgraded - c.claim.Asked)
 	for {
 		op, payload, err := c.link.next()
@@ -174,6 +176,16 @@ func (c *claimant) complete() {
 	defer c.mu.Unlock()
 	c.s.add(&c.claim)
 	c.claim.Pongs = nil // the history has them
+}
+
+// upgraded waits for the upgrade, and says whether it came.
+func (c *claimant) upgraded() bool {
+	select {
+	case <-c.up:
+		return true
+	case <-c.done:
+		return false
+	}
 }
 
 // holds says whether a claim is neither refused nor over.

@@ -6,17 +6,17 @@ import (
 
 // The checks of the commands' own, beside those of package history.
 const (
-	checkOneWinner  = "one-winner"
-	checkAnswered   = "all-answered"
-	checkLosers     = "loser-answer"
-	checkWinner     = "winner-undisturbed"
-	checkHeld       = "held-throughout"
-	checkWire       = "wire"
-	checkPairs      = "pairs-connected"
-	checkComplete   = "frames-complete"
-	checkOnce       = "frames-once"
-	checkOrder      = "frames-in-order"
-	checkBytes      = "frames-unchanged"
+	checkOneWinner = "one-winner"
+	checkAnswered  = "all-answered"
+	checkLosers    = "loser-answer"
+	checkWinner    = "winner-undisturbed"
+	checkHeld      = "held-throughout"
+	checkWire      = "wire"
+	checkPairs     = "pairs-connected"
+	checkComplete  = "frames-complete"
+	checkOnce      = "frames-once"
+	checkOrder     = "frames-in-order"
+	checkBytes     = "frames-unchanged"
 )
 
 // says is what each of them looks for, in the order in which they are told.

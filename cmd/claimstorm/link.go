@@ -216,6 +216,15 @@ func (l *link) write(opcode byte, payload []byte) error {
 	return err
 }
 
+// writeAll sends frames that appendFrame has made.
+func (l *link) writeAll(frames []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(writeWithin))
+	_, err := l.conn.Write(frames)
+	return err
+}
+
 func (l *link) writeClose(code int, reason string) error {
 	return l.write(opClose, append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...))
 }

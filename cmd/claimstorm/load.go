@@ -116,7 +116,7 @@ type plan struct {
 func (l *load) execute(e *environment, p plan, drive func(context.Context, *session)) (*report.Result, error) {
 	if l.Seed == 0 {
 		var b [8]byte
-		_, _ = rand.Read(b[:]) // never fails
+		_, _ = rand.Read(b[:])                       // never fails
 		l.Seed = binary.BigEndian.Uint64(b[:]) >> 11 // what JSON readers hold exactly
 	}
 	r := &report.Result{Command: e.args, Seed: l.Seed, Relay: report.Relay{URL: l.URL, Started: e.relayPath}, Started: time.Now()}

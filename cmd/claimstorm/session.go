@@ -53,7 +53,9 @@ type session struct {
 	rounds    []report.Round
 	frames    *report.Frames
 	hold      *report.Hold
-	behind    time.Duration
+	behind    time.Duration // the most that a schedule was missed by
+	counted   int64         // of the headline, where that is not claims
+	lasted    time.Duration // the time in which they were counted; 0 is the whole run
 }
 
 func newSession(l *load, p plan, f *fleet, j *journal) *session {
@@ -75,7 +77,9 @@ func (s *session) ids(n int) []string {
 }
 
 // rng is the stream of chance with this number, by the seed.
-func (s *session) rng(stream uint64) *mathrand.Rand { return mathrand.New(mathrand.NewPCG(s.load.Seed, stream)) }
+func (s *session) rng(stream uint64) *mathrand.Rand {
+	return mathrand.New(mathrand.NewPCG(s.load.Seed, stream))
+}
 
 // add writes a claim down that has ended.
 func (s *session) add(c *history.Claim) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -122,12 +123,10 @@ func (s *session) tellFigures(r *report.Result, v *history.Verdict) {
 		report.Latency{Name: "from the claim to its refusal", Histogram: s.refusals},
 		report.Latency{Name: "from the claim to the upgrade", Histogram: s.upgrades})
 	r.Latencies = slices.DeleteFunc(r.Latencies, func(l report.Latency) bool { return l.Histogram.TotalCount() == 0 })
-	if s.plan.of == "claims" {
+	if h.Count = s.counted; s.plan.of == "claims" {
 		h.Count = s.asked.Load()
 	}
-	if h.PerSecond == 0 { // a command may know better than to count its own waiting
-		h.PerSecond = perSecond(h.Count, r.Duration)
-	}
+	h.PerSecond = perSecond(h.Count, cmp.Or(s.lasted, r.Duration))
 	if len(r.Latencies) > 0 {
 		first := r.Latencies[0].Histogram
 		h.P50, h.P99 = time.Duration(first.ValueAtQuantile(50)), time.Duration(first.ValueAtQuantile(99))
