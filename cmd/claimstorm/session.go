@@ -53,6 +53,7 @@ type session struct {
 	rounds    []report.Round
 	frames    *report.Frames
 	hold      *report.Hold
+	lag       time.Duration // the most that the lookout waited
 	behind    time.Duration // the most that a schedule was missed by
 	counted   int64         // of the headline, where that is not claims
 	lasted    time.Duration // the time in which they were counted; 0 is the whole run

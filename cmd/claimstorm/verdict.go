@@ -15,7 +15,11 @@ import (
 func (s *session) conclude(ctx context.Context, r *report.Result) {
 	r.Duration = s.clock.halt()
 	rules := s.load.rules()
-	rules.Slack += s.clock.stalled()
+	rules.Slack += s.clock.stalled() + s.lag
+	if s.history.Len() > 0 && rules.Slack > 2*s.load.Slack {
+		s.notes = append(s.notes, fmt.Sprintf("The machine was busy: claimstorm stalled up to %s, and the relay took up to %s for a page that costs nothing. The checks of claims allow for that.",
+			s.clock.stalled().Round(time.Millisecond), s.lag.Round(time.Millisecond)))
+	}
 	entries := s.account(ctx)
 	if _, _, err := s.fleet.health(context.WithoutCancel(ctx)); err != nil && s.died == nil {
 		s.died = err
