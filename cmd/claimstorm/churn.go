@@ -70,7 +70,9 @@ func (c *churn) once(ctx context.Context, s *session, rng *rand.Rand, id string)
 	share := rng.Float64()
 	claim, err := s.prepare(ctx, id)
 	if err != nil {
-		s.missed(err)
+		if ctx.Err() == nil {
+			s.missed(err)
+		}
 		pause(ctx, rest)
 		return
 	}

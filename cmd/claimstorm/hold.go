@@ -82,7 +82,9 @@ func (c *hold) open(ctx context.Context, s *session) (all []*claimant) {
 		}
 		claim, err := s.prepare(ctx, ids[i])
 		if err != nil {
-			s.missed(err)
+			if ctx.Err() == nil {
+				s.missed(err)
+			}
 			return
 		}
 		claim.ask()

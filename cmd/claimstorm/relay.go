@@ -66,7 +66,9 @@ func (c *pairs) drive(ctx context.Context, s *session) {
 	each(c.Pairs, dialers, func(i int) {
 		p, err := c.join(ctx, s, ids[i], i)
 		if err != nil {
-			s.missed(err)
+			if ctx.Err() == nil {
+				s.missed(err)
+			}
 			return
 		}
 		all[i] = p

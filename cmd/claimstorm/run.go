@@ -36,7 +36,10 @@ func (c *quick) Validate() error {
 }
 
 // The times of a relay that is started to be tried: short, so that a minute shows takeovers and graces.
-var quickFlags = []string{"--grace", "2s", "--probe-timeout", "500ms", "--journal", "1000000", "--log-level", "error"}
+var (
+	quickTimes = []string{"--grace", "2s", "--probe-timeout", "1500ms"}
+	quickFlags = append([]string{"--journal", "1000000", "--log-level", "error"}, quickTimes...)
+)
 
 func (c *quick) run(e *environment) int {
 	common := []string{"--url", c.URL}
@@ -48,7 +51,7 @@ func (c *quick) run(e *environment) int {
 		}
 		defer r.stop()
 		e.relayPath = r.path
-		common = []string{"--url", r.url, "--admin", r.admin, "--grace", "2s", "--probe-timeout", "500ms"}
+		common = append([]string{"--url", r.url, "--admin", r.admin}, quickTimes...)
 	}
 	if c.Seed != 0 {
 		common = append(common, "--seed", fmt.Sprint(c.Seed))

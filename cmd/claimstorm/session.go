@@ -107,9 +107,6 @@ func (s *session) turnedAway(answer *noUpgrade) {
 
 // missed counts a link that could not be made. A relay that refuses connections is not there.
 func (s *session) missed(err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unreached++

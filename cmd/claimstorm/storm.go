@@ -88,7 +88,9 @@ func (c *storm) begin(ctx context.Context, s *session, n int, ids []string) *rou
 	each(len(links), dialers, func(i int) {
 		claim, err := s.prepare(ctx, ids[i%c.IDs])
 		if err != nil {
-			s.missed(err)
+			if ctx.Err() == nil {
+				s.missed(err)
+			}
 			return
 		}
 		links[i] = claim
@@ -191,10 +193,6 @@ func (r *round) judgeWinners(k *contest, holding, wrong []*claimant) {
 	switch {
 	case len(holding) == 1:
 		r.told.Granted++
-	case len(holding) > 1 && len(proven) == 1:
-		r.told.Granted++
-		r.told.Unanswered += int64(len(holding) - 1)
-		r.accuse(checkAnswered, k, holding, "%d claims were never answered, while %s, which was probed, held the slot", len(holding)-1, proven[0].name())
 	case len(holding) == 0 && len(wrong) > 0:
 		r.accuse(checkWinner, k, wrong, "nobody was left, and %s was not refused but %s", wrong[0].name(), outcome(&wrong[0].claim))
 		wrong = wrong[1:]
@@ -203,6 +201,9 @@ func (r *round) judgeWinners(k *contest, holding, wrong []*claimant) {
 	default:
 		r.told.Unanswered += int64(max(0, len(holding)-1))
 		r.accuse(checkOneWinner, k, holding, "%d of %d claims were left unrefused", len(holding), len(k.claims))
+		if len(holding) > 1 && len(proven) == 1 {
+			r.accuse(checkAnswered, k, holding, "%s was probed, so it held the slot, and %d others were never answered", proven[0].name(), len(holding)-1)
+		}
 	}
 	for _, loser := range wrong {
 		r.accuse(checkLosers, k, []*claimant{loser}, "%s was not refused with 4409 %q but %s", loser.name(), history.ReasonClaimed, outcome(&loser.claim))

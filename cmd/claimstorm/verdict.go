@@ -33,7 +33,7 @@ func (s *session) conclude(ctx context.Context, r *report.Result) {
 	if s.died == nil {
 		tellClaims(r, &s.history, rules)
 	}
-	s.decide(ctx, r, &verdict)
+	s.decide(ctx, r, &verdict, rules)
 }
 
 // account is the journal, where there is one that is whole.
@@ -49,7 +49,7 @@ func (s *session) account(ctx context.Context) []history.Entry {
 }
 
 // decide says what the run proves.
-func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdict) {
+func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdict, rules history.Rules) {
 	var why []string
 	switch {
 	case s.died != nil:
@@ -62,7 +62,7 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 			}
 		}
 	default:
-		if why = append(s.voids, s.missing(r, v)...); len(why) > 0 {
+		if why = append(s.voids, s.missing(r, v, rules)...); len(why) > 0 {
 			r.Verdict = report.Void
 			break
 		}
@@ -76,7 +76,7 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 }
 
 // missing is what was asked for, and did not happen.
-func (s *session) missing(r *report.Result, v *history.Verdict) (voids []string) {
+func (s *session) missing(r *report.Result, v *history.Verdict, rules history.Rules) (voids []string) {
 	add := func(asked bool, format string, args ...any) {
 		if asked {
 			voids = append(voids, fmt.Sprintf(format, args...))
@@ -84,6 +84,8 @@ func (s *session) missing(r *report.Result, v *history.Verdict) (voids []string)
 	}
 	add(r.Headline.Count == 0, "No %s.", s.plan.of)
 	add(r.Headline.PerSecond < s.load.MinRate, "%.1f %s a second, and at least %v were asked for.", r.Headline.PerSecond, s.plan.of, s.load.MinRate)
+	add(s.plan.refusals && 2*rules.Slack >= rules.ProbeTimeout, "The machine was too busy for a probe timeout of %s: what came up to %s late is nobody's fault, and so nothing is sure.",
+		rules.ProbeTimeout, rules.Slack.Round(time.Millisecond))
 	add(s.plan.refusals && v.Counts.Refused == 0, "No claim was refused: the claims did not meet.")
 	add(s.plan.graceClaims && v.Counts.GraceClaims == 0, "No claim came in a grace, as far as is sure: longer or more rounds would have one.")
 	add(s.plan.takeovers && v.Counts.Takeovers == 0, "No slot was taken over: run for several probe timeouts (%s each), or without silence.", s.load.ProbeTimeout)
