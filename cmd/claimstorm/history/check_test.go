@@ -19,7 +19,7 @@ func TestACorrectRelayIsNeverAccused(t *testing.T) {
 	var n Counts
 	for seed := range uint64(rounds(3000, 100_000)) {
 		m := run(seed, "", 1+int(seed%8), 1+int(seed%12))
-		v := Check(m.history(), nil, m.rules)
+		v := Check(m.history(), m.journal, m.rules)
 		if !v.OK() {
 			t.Fatalf("seed %d, rules %+v:\n%s\n%s", seed, m.rules, v.Violations[0], v.Violations[0].Timeline())
 		}
