@@ -11,9 +11,13 @@ import (
 // give equal verdicts.
 func Check(h *History, journal []Entry, rules Rules) Verdict {
 	v := Verdict{Counts: Counts{Claims: h.Len(), Slots: len(h.Servers()), Entries: len(journal)}}
+	ledgers := judgeJournal(&v, journal)
 	h.bySlot(func(server uint32, ids []uint32) {
 		s := newSlot(h, rules, ids)
 		s.judge(&v)
+		if len(journal) > 0 {
+			s.judgeLedger(&v, cmp.Or(ledgers[h.servers.all[server]], &ledger{}))
+		}
 	})
 	return v
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -19,7 +20,7 @@ func TestACorrectRelayIsNeverAccused(t *testing.T) {
 	var n Counts
 	for seed := range uint64(rounds(3000, 100_000)) {
 		m := run(seed, "", 1+int(seed%8), 1+int(seed%12))
-		v := Check(m.history(), nil, m.rules)
+		v := Check(m.history(), m.journal, m.rules)
 		if !v.OK() {
 			t.Fatalf("seed %d, rules %+v:\n%s\n%s", seed, m.rules, v.Violations[0], v.Violations[0].Timeline())
 		}
@@ -83,5 +84,43 @@ func TestFaultsAreFound(t *testing.T) {
 				t.Errorf("committed in %d runs and caught in %d, %s found %d times", did, caught, tt.want, found[tt.want])
 			}
 		})
+	}
+}
+
+// TestTheJournalTellsOldProofs, which clients can only see where the ping was read before the claim was made.
+func TestTheJournalTellsOldProofs(t *testing.T) {
+	did := 0
+	for seed := range uint64(100) {
+		m := run(seed, "old proof counted", 6, 10)
+		v := Check(m.history(), m.journal, m.rules)
+		refusals := slices.IndexFunc(m.journal, func(e Entry) bool {
+			return e.Proof != nil && slices.ContainsFunc(m.journal, func(w Entry) bool { return w.Conn == e.Conn && w.Decided == "waiting" && w.Time > e.Proof.Sent })
+		})
+		if refusals >= 0 {
+			did++
+		}
+		if (refusals >= 0) != (v.Found[JournalProof] > 0) {
+			t.Errorf("seed %d: %d of journal-proof, the first by entry %d", seed, v.Found[JournalProof], refusals+1)
+		}
+	}
+	if did < 10 {
+		t.Errorf("this proves nothing: %d runs with an old proof", did)
+	}
+}
+
+// TestTheDocExplainsEachCheck in the same words as the reports.
+func TestTheDocExplainsEachCheck(t *testing.T) {
+	b, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(b)
+	for _, f := range Checks() {
+		line := "//   - " + f.String() + ": " + f.Meaning() + "\n"
+		i := strings.Index(doc, line)
+		if i < 0 {
+			t.Fatalf("doc.go lacks, or has too soon, the line\n%s", line)
+		}
+		doc = doc[i:]
 	}
 }

@@ -71,21 +71,24 @@ func (s *slot) judgeEnds(v *Verdict) {
 		if end := s.h.ending(p.id); end != Closed && end != Cut {
 			continue
 		}
-		c := s.h.claims.at(p.id)
-		how := "without a close frame"
-		if c.end == Closed {
-			how = fmt.Sprintf("with %d %q", c.code, s.h.reason(c))
-		}
-		switch {
+		switch c := s.h.claims.at(p.id); {
 		case s.excused(p) && (s.goingAway(c) || s.timedOut(p, c) || s.mayHaveHeld(p.quiet+s.rules.ProbeTimeout-s.rules.Slack, c.ended, i)):
 		case s.excused(p):
-			s.accuse(v, EvictedForNobody, fmt.Sprintf("%s fell silent at %s and was closed %s at %s, when nobody else can have held the slot", s.who(p.id), at(p.quiet), how, at(c.ended)), p.id)
+			s.accuse(v, EvictedForNobody, fmt.Sprintf("%s fell silent at %s and was closed %s at %s, when nobody else can have held the slot", s.who(p.id), at(p.quiet), s.how(c), at(c.ended)), p.id)
 		case p.known != never:
-			s.accuse(v, CutOff, fmt.Sprintf("%s held the slot by %s, answered every ping%s, and was ended %s at %s", s.who(p.id), at(p.known), s.untilQuiet(p), how, at(c.ended)), p.id)
+			s.accuse(v, CutOff, fmt.Sprintf("%s held the slot by %s, answered every ping%s, and was ended %s at %s", s.who(p.id), at(p.known), s.untilQuiet(p), s.how(c), at(c.ended)), p.id)
 		default:
-			s.accuse(v, WrongAnswer, fmt.Sprintf("%s asked at %s and was ended %s at %s", s.who(p.id), at(c.asked), how, at(c.ended)), p.id)
+			s.accuse(v, WrongAnswer, fmt.Sprintf("%s asked at %s and was ended %s at %s", s.who(p.id), at(c.asked), s.how(c), at(c.ended)), p.id)
 		}
 	}
+}
+
+// how the relay ended it.
+func (s *slot) how(c *packed) string {
+	if c.end == Cut {
+		return "without a close frame"
+	}
+	return fmt.Sprintf("with %d %q", c.code, s.h.reason(c))
 }
 
 // timedOut: the heartbeat alone explains the end, or the relay's giving up on a peer that took nothing.

@@ -30,14 +30,14 @@ func (v Violation) Timeline() string {
 }
 
 // window is the time in which the claims clash: all of them are there, or, where there is none such, from the first end to the
-// last beginning; and half as much before and after it.
+// last beginning, and all of the first claim; and half as much before and after it.
 func (v Violation) window() (from, until time.Duration) {
 	from, until = v.Lanes[0].Asked, v.Lanes[0].Ended
 	for _, l := range v.Lanes {
 		from, until = max(from, l.Asked), min(until, l.Ended)
 	}
 	if from > until {
-		from, until = until, from
+		from, until = min(until, v.Lanes[0].Asked), max(from, v.Lanes[0].Ended)
 	}
 	margin := max((until-from)/2, time.Millisecond)
 	return max(from-margin, 0), until + margin
