@@ -67,14 +67,15 @@ func bounded(r *Result) *Result {
 func list[T any](s []T) []T { return append([]T{}, s...) }
 
 // telling keeps MaxLanes lanes in their order: those that clash, and beside them a stretch of neighbours, from shortly before the
-// first takeover on if there is one, else from the beginning.
+// first takeover on if there is one (rather of a claim that is known to have held), else from the beginning.
 func telling(lanes []Lane, clash map[string]bool) []Lane {
 	if len(lanes) <= MaxLanes {
 		return lanes
 	}
-	from := slices.IndexFunc(lanes, func(l Lane) bool {
-		return slices.ContainsFunc(l.Spans, func(s Span) bool { return s.State == TakenOver })
-	})
+	from := slices.IndexFunc(lanes, func(l Lane) bool { return l.was(Held) && l.was(TakenOver) })
+	if from < 0 {
+		from = slices.IndexFunc(lanes, func(l Lane) bool { return l.was(TakenOver) })
+	}
 	from = min(max(from-MaxLanes/6, 0), len(lanes)-MaxLanes)
 	spare := MaxLanes
 	for _, lane := range lanes {
@@ -94,6 +95,11 @@ func telling(lanes []Lane, clash map[string]bool) []Lane {
 		}
 	}
 	return kept
+}
+
+// was says whether a claim was ever in a state.
+func (l Lane) was(state State) bool {
+	return slices.ContainsFunc(l.Spans, func(s Span) bool { return s.State == state })
 }
 
 // thin adds neighbours up until maxPoints are left.

@@ -16,7 +16,7 @@ const (
 
 // The most lines that each part of a summary may have; what is left goes to the counters.
 const (
-	whyLines       = 3
+	whyLines       = 4
 	evidenceLines  = 10
 	measureLines   = 5
 	percentileRows = 4
