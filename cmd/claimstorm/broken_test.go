@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/pyrycode/pyrycode-relay/cmd/claimstorm/report"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// told is what a run of claimstorm ended with.
+type told struct {
+	code   int
+	result report.Result
+	screen string
+}
+
+// claimstorm runs a load as a shell would.
+func claimstorm(t *testing.T, args ...string) told {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "result.json")
+	var stdout, stderr bytes.Buffer
+	e := &environment{ctx: t.Context(), args: append([]string{"claimstorm"}, args...), stdout: &stdout, stderr: &stderr}
+	c, err := parse(append(args, "--json", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := told{code: c.run(e)}
+	r.screen = stdout.String() + stderr.String()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("exit %d, and no result: %s", r.code, r.screen)
+	}
+	var bare struct {
+		Verdict    report.Verdict
+		Headline   report.Headline
+		Why        []string
+		Checks     []report.Check
+		Violations []report.Violation
+		Rounds     []report.Round
+		Counters   []report.Counter
+	}
+	if err := json.Unmarshal(b, &bare); err != nil {
+		t.Fatal(err)
+	}
+	r.result = report.Result{Verdict: bare.Verdict, Headline: bare.Headline, Why: bare.Why, Checks: bare.Checks, Violations: bare.Violations, Rounds: bare.Rounds, Counters: bare.Counters}
+	return r
+}
+
+// broken are the checks that failed.
+func (r *told) broken() (names []string) {
+	for _, c := range r.result.Checks {
+		if c.Broken > 0 {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+var (
+	ofFake = []string{"--grace", "2s", "--probe-timeout", "1s", "--probe-interval", "1ms"}
+	storms = append([]string{"storm", "--claimants", "4", "--ids", "3", "--rounds", "3", "--settle", "10ms"}, ofFake...)
+	long   = append([]string{"storm", "--claimants", "3", "--ids", "10", "--rounds", "60", "--settle", "1ms"}, ofFake...)
+	churns = append([]string{"churn", "--clients", "12", "--ids", "3", "--duration", "4s", "--hold", "30ms", "--silence", "0.1"}, ofFake...)
+	frames = []string{"relay", "--pairs", "1", "--duration", "300ms"}
+)
+
+// TestBrokenRelays: each fault is found, by the check that is for it.
+func TestBrokenRelays(t *testing.T) {
+	for _, c := range []struct {
+		fault string
+		load  []string
+		check string
+	}{
+		{"second claim wins", storms, checkOneWinner},
+		{"two winners once in 500", long, checkOneWinner},
+		{"loser closed with 1000", storms, checkLosers},
+		{"loser closed with 1000", churns, "wrong-answer"},
+		{"wrong reason", storms, checkLosers},
+		{"wrong reason", churns, "wrong-answer"},
+		{"never answered", storms, checkAnswered},
+		{"winner dropped", storms, checkWinner},
+		{"winner dropped", churns, "cut-off"},
+		{"grace ignored", churns, "refused-while-free"},
+		{"living holder taken over", churns, "cut-off"},
+		{"old proof of life counted", churns, "refused-without-proof"},
+		{"two frames swapped", frames, checkOrder},
+		{"one frame doubled", frames, checkOnce},
+		{"one frame lost", frames, checkComplete},
+		{"one byte changed", frames, checkBytes},
+	} {
+		t.Run(strings.ReplaceAll(c.fault+", "+c.load[0], " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			r := claimstorm(t, append(c.load, "--url", startFake(t, c.fault), "--seed", "1")...)
+			if r.code != 1 || !slices.Contains(r.broken(), c.check) {
+				t.Fatalf("exit %d, broken %v, want 1 and %s\n%s", r.code, r.broken(), c.check, r.screen)
+			}
+			if !strings.Contains(r.screen, r.result.Violations[0].Check) {
+				t.Errorf("the screen does not name it:\n%s", r.screen)
+			}
+			t.Logf("%v\n%s", r.broken(), r.screen)
+		})
+	}
+}
+
+// TestTheFakeIsRightButForItsFaults, or the test above proves nothing.
+func TestTheFakeIsRightButForItsFaults(t *testing.T) {
+	for _, load := range [][]string{storms, long, churns, frames} {
+		t.Run(load[0], func(t *testing.T) {
+			t.Parallel()
+			if r := claimstorm(t, append(load, "--url", startFake(t, ""))...); r.code != 0 {
+				t.Errorf("exit %d\n%s", r.code, r.screen)
+			}
+		})
+	}
+}
