@@ -24,10 +24,11 @@ func (s *session) conclude(ctx context.Context, r *report.Result) {
 	if _, _, err := s.fleet.health(context.WithoutCancel(ctx)); err != nil && s.died == nil {
 		s.died = err
 	}
-	var verdict history.Verdict
+	verdict := history.Verdict{}
 	if s.died == nil { // a relay that died has cut everybody off, and that is all there is to say
 		verdict = history.Check(&s.history, entries, rules)
 	}
+	verdict.Counts.Takeovers = max(verdict.Counts.Takeovers, int(s.evicted.Load())) // the heirs may have left before they knew
 	s.tellChecks(r, &verdict)
 	s.tellFigures(r, &verdict)
 	if s.died == nil {
