@@ -157,7 +157,13 @@ func lane(l history.Lane, graceUntil time.Duration) report.Lane {
 	if l.Silent != 0 {
 		span(report.Silent, l.Silent, l.Ended, "")
 	}
-	span(state(&l.Claim), l.Ended, l.Ended, drawn.Ended)
+	switch end := state(&l.Claim); {
+	case l.End == history.Open:
+	case end == report.Released && !sure:
+		span(report.Left, l.Ended, l.Ended, drawn.Ended)
+	default:
+		span(end, l.Ended, l.Ended, drawn.Ended)
+	}
 	if sure && (l.End == history.Left || l.End == history.Dropped) {
 		span(report.Grace, l.Ended, graceUntil, "")
 	}

@@ -115,8 +115,10 @@ func (s *session) tellChecks(r *report.Result, v *history.Verdict) {
 	r.LeftOut.Violations += v.Total() - len(v.Violations)
 	for _, violation := range v.Violations {
 		told := report.Violation{Check: violation.Fault.String(), ID: violation.Server, Says: violation.What, Evidence: violation.Timeline()}
-		for _, lane := range violation.Lanes {
-			told.At = max(told.At, lane.Asked)
+		for i, lane := range violation.Lanes {
+			if i == 0 { // the one that was wronged
+				told.At = lane.Asked
+			}
 			told.Lanes = append(told.Lanes, clientName(lane.Client))
 		}
 		r.Violations = append(r.Violations, told)

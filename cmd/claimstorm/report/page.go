@@ -105,7 +105,7 @@ func (p page) Looked() bool {
 // Holders counts the claims that held the slot.
 func (t Timeline) Holders() (n int) {
 	for _, lane := range t.Lanes {
-		if slices.ContainsFunc(lane.Spans, func(s Span) bool { return s.State == Held || s.State == Silent }) {
+		if lane.was(Held) || lane.was(TakenOver) {
 			n++
 		}
 	}

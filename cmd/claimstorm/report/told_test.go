@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -213,6 +214,25 @@ func TestCurveGrows(t *testing.T) {
 		}
 		if l.Histogram.TotalCount() > 0 && before.Wait != time.Duration(l.Histogram.Max()) {
 			t.Errorf("ends with %s; the longest wait is %s", before.Wait, time.Duration(l.Histogram.Max()))
+		}
+	})
+}
+
+// TestTakeoverIsAmongTheLanes, if there is one: it tells more than yet another refusal.
+func TestTakeoverIsAmongTheLanes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lanes := make([]Lane, rapid.IntRange(1, 300).Draw(t, "lanes"))
+		for i := range lanes {
+			lanes[i].Who = fmt.Sprint("c", i)
+		}
+		first := rapid.IntRange(0, len(lanes)-1).Draw(t, "takeover")
+		lanes[first].Spans = []Span{{State: TakenOver}}
+		kept := bounded(&Result{Timelines: []Timeline{{ID: "id", Lanes: lanes}}}).Timelines[0]
+		if len(kept.Lanes) != min(len(lanes), MaxLanes) || kept.Claims != len(lanes) {
+			t.Errorf("%d lanes of %d claims; there were %d", len(kept.Lanes), kept.Claims, len(lanes))
+		}
+		if !slices.ContainsFunc(kept.Lanes, func(l Lane) bool { return l.Who == lanes[first].Who }) {
+			t.Errorf("the takeover of %s is left out", lanes[first].Who)
 		}
 	})
 }

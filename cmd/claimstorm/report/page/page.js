@@ -137,6 +137,7 @@ function claims() {
 const looks = {
   "asked": ["asked", 0.2], "waiting": ["waiting", 0.42], "held": ["held", 0.8], "silent": ["held", 0.8, "outline"], "grace": ["grace", 0.2],
   "refused": ["refused", 0, "cross"], "taken over": ["took", 0, "diamond"], "lost": ["bad", 0, "triangle"], "released": ["released", 0, "ring"],
+  "left": ["refused", 0, "ring"],
 };
 
 const icons = {
