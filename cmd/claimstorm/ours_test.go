@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +75,18 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 				t.Errorf("the journal was checked: %v\n%+v", journal, r.result.Checks)
 			}
 		})
+	}
+}
+
+// TestFiveThousandClaimants in one storm, from one process (and the relay in the same) of less than a gibibyte.
+func TestFiveThousandClaimants(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("a long test: SOAK=1 runs it")
+	}
+	relay := startOurs(t)
+	r := claimstorm(t, "storm", "--claimants", "500", "--ids", "10", "--rounds", "3", "--probe-timeout", "30s", "--url", relay.url)
+	if r.code != 0 || r.result.Headline.Count != 15_000 || r.result.Tool.PeakMemory > 1<<30 {
+		t.Errorf("exit %d, %d claims, %d bytes\n%s", r.code, r.result.Headline.Count, r.result.Tool.PeakMemory, r.screen)
 	}
 }
 
