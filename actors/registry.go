@@ -30,6 +30,8 @@ type (
 	timersDue struct{}
 	// shutDown is a messages.ShutDown that somebody waits for. It is handled when the channel is closed.
 	shutDown struct{ handled chan<- struct{} }
+	// roundTrip changes nothing. It is handled when the channel is closed.
+	roundTrip struct{ handled chan<- struct{} }
 )
 
 // Receive handles one message.
@@ -41,6 +43,8 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.sayWhatIsDue(time.Now())
 	case shutDown:
 		r.handle(time.Now(), messages.ShutDown{})
+		close(m.handled)
+	case roundTrip:
 		close(m.handled)
 	case *actor.Stopping:
 		r.timers.stop()

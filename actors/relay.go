@@ -214,6 +214,14 @@ func (r *Relay) ShutDown() {
 	<-handled
 }
 
+// RoundTrip returns when the registry has handled a message that is sent to it now, and so proves that it is alive: it does not
+// return while the registry hangs. Call it before Stop.
+func (r *Relay) RoundTrip() {
+	handled := make(chan struct{})
+	r.system.Root.Send(r.registryPID, roundTrip{handled})
+	<-handled
+}
+
 // Stop waits until the actor of every connection has ended, then ends the relay's own, and returns when the last log line is
 // written. Call it last, and once.
 func (r *Relay) Stop() {

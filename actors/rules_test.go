@@ -50,6 +50,7 @@ var mayWait = map[string]string{
 	"actors/mailbox.go overrun":           "held for a read",
 	"actors/connection.go start":          "held for a spawn; called by whoever accepts a connection",
 	"actors/relay.go ShutDown":            "called by the server, never by an actor",
+	"actors/relay.go RoundTrip":           "likewise",
 	"actors/relay.go Stop":                "likewise",
 }
 

@@ -36,6 +36,12 @@ type Config struct {
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
 
+	// Inherited are listeners that were opened by somebody else, by their names. They are closed when a shutdown begins.
+	Inherited map[string]net.Listener
+	// Alive is called each AliveEvery, for as long as the registry handles what it is sent. It may be nil.
+	AliveEvery time.Duration
+	Alive      func()
+
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
@@ -66,6 +72,8 @@ type server struct {
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	began                time.Time
+	inherited            []net.Listener // of those that the configuration has, what is served
+	unwatch              func()
 
 	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
 	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
@@ -100,10 +108,10 @@ func Run(ctx, cut context.Context, cfg Config) error {
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	// No TCP keep-alive: the heartbeat finds dead peers, and an idle connection is not to cost the kernel a packet each 15 s, nor
-	// an accepted one four system calls.
-	lc := net.ListenConfig{KeepAlive: -1}
-	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	l, err := s.listen(ctx, Insecure, s.cfg.Listen)
+	if err == nil {
+		err = s.allTaken()
+	}
 	if err != nil {
 		s.relay.Stop()
 		return fmt.Errorf("listen for clients: %w", err)
@@ -114,7 +122,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 	defer public.Close()
 	var adminAddr net.Addr
 	if s.cfg.AdminListen != "" {
-		al, err := lc.Listen(ctx, "tcp", s.cfg.AdminListen)
+		al, err := listenTCP(ctx, s.cfg.AdminListen)
 		if err != nil {
 			_ = public.Close()
 			s.relay.Stop()
@@ -125,6 +133,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
 		adminAddr = al.Addr()
 	}
+	s.unwatch = s.sockets.watch(s.cfg.AliveEvery, s.relay.RoundTrip, s.cfg.Alive)
 	if s.cfg.Started != nil {
 		s.cfg.Started(l.Addr(), adminAddr)
 	}
@@ -132,6 +141,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 	case err = <-errs:
 	case <-ctx.Done():
 	}
+	s.handOver()
 	s.shutDown(cut)
 	if err == nil || errors.Is(err, http.ErrServerClosed) {
 		return context.Cause(cut)
@@ -227,6 +237,7 @@ func (s *server) shutDown(cut context.Context) {
 	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+s.cfg.DrainTimeout)
 	defer cancel()
 	s.sockets.closeAll(ctx, messages.CloseGoingAway, messages.ReasonShuttingDown, s.cfg.DrainSpread)
+	s.unwatch()
 	s.relay.Stop()
 }
 

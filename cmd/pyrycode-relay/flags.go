@@ -47,6 +47,21 @@ type flags struct {
 	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
+
+	inherited map[string]net.Listener
+}
+
+// takeSockets takes what a service manager has opened. Where the plain one is among them, its address is held to the same
+// rules as one that a flag gives.
+func (f *flags) takeSockets() (err error) {
+	if f.inherited, err = inherit(); err != nil {
+		return err
+	}
+	if l := f.inherited[transport.Insecure]; l != nil {
+		f.InsecureListen = l.Addr().String()
+		return f.Validate()
+	}
+	return nil
 }
 
 // envPrefix and the flag in capitals make a flag's environment twin.
@@ -167,7 +182,8 @@ func (f *flags) config() transport.Config {
 		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
 		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
-		Log: f.logger(),
+		Inherited: f.inherited,
+		Log:       f.logger(),
 	}
 }
 

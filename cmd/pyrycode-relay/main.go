@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -51,7 +52,17 @@ func relay(args []string) int {
 	if err != nil {
 		return fail(exitConfig, err)
 	}
+	if err := f.takeSockets(); err != nil {
+		return fail(exitConfig, err)
+	}
 	cfg := f.config()
+	if cfg.AliveEvery, err = watchdog(); err != nil {
+		return fail(exitConfig, err)
+	}
+	service := manager{cfg.Log}
+	if cfg.AliveEvery > 0 {
+		cfg.Alive = service.alive
+	}
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = connectionsByDescriptors()
 	}
@@ -59,8 +70,11 @@ func relay(args []string) int {
 		cfg.MaxQueuedBytes = memoryLimit() / 4
 	}
 	cfg.Build = build
-	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin) }
-	if err := serve(cfg); err != nil {
+	cfg.Started = func(l, admin net.Addr) {
+		announce(cfg, l, admin)
+		service.ready()
+	}
+	if err := serve(cfg, service); err != nil {
 		return fail(exitFailure, err)
 	}
 	return 0
@@ -98,10 +112,13 @@ func dropEmptyTwins() error {
 	return nil
 }
 
+// stopSlack is what a shutdown may take beside its two flags, for what is cut at their end.
+const stopSlack = 10 * time.Second
+
 var errSecondSignal = errors.New("a second signal: ended at once")
 
 // serve runs until a first SIGTERM or SIGINT, and then until everything is closed or a second one comes.
-func serve(cfg transport.Config) error {
+func serve(cfg transport.Config, service manager) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
@@ -112,6 +129,7 @@ func serve(cfg transport.Config) error {
 	go func() { // ends with the process: a signal may come at any time
 		s := <-signals
 		cfg.Log.Info("shutting_down", "signal", s.String())
+		service.stopping(cfg.DrainSpread + cfg.DrainTimeout + stopSlack)
 		stop()
 		<-signals
 		cutNow(errSecondSignal)
