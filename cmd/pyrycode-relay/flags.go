@@ -51,13 +51,11 @@ type flags struct {
 	inherited map[string]net.Listener
 }
 
-// takeSockets takes what a service manager has opened. Where the plain one is among them, its address is held to the same
-// rules as one that a flag gives.
-func (f *flags) takeSockets() (err error) {
-	if f.inherited, err = inherit(); err != nil {
-		return err
-	}
-	if l := f.inherited[transport.Insecure]; l != nil {
+// takeSockets has the relay serve what a service manager has opened. The address of a plain one is held to the same rules as one
+// that a flag gives.
+func (f *flags) takeSockets(inherited map[string]net.Listener) error {
+	f.inherited = inherited
+	if l := inherited[transport.Insecure]; l != nil {
 		f.InsecureListen = l.Addr().String()
 		return f.Validate()
 	}

@@ -52,7 +52,11 @@ func relay(args []string) int {
 	if err != nil {
 		return fail(exitConfig, err)
 	}
-	if err := f.takeSockets(); err != nil {
+	inherited, err := inherit()
+	if err == nil {
+		err = f.takeSockets(inherited)
+	}
+	if err != nil {
 		return fail(exitConfig, err)
 	}
 	cfg := f.config()
