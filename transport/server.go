@@ -108,7 +108,7 @@ func Run(ctx, cut context.Context, cfg Config) error {
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	l, err := s.listen(ctx, Insecure, s.cfg.Listen)
+	l, err := s.open(ctx, Insecure, s.cfg.Listen)
 	if err == nil {
 		err = s.allTaken()
 	}

@@ -15,8 +15,8 @@ const (
 	HTTP     = "http"
 )
 
-// listen gives the public listener of this name: the one that was inherited, or a new one at addr.
-func (s *server) listen(ctx context.Context, name, addr string) (net.Listener, error) {
+// open gives the public listener of this name: the one that was inherited, or a new one at addr.
+func (s *server) open(ctx context.Context, name, addr string) (net.Listener, error) {
 	if l, ok := s.cfg.Inherited[name]; ok {
 		s.inherited = append(s.inherited, l)
 		return inherited{l}, nil
