@@ -15,8 +15,8 @@ import (
 // LogKeys is every key that a log line of the relay may have (docs/protocol.md 8). A test walks the code and holds it to this
 // list: what is not here cannot leak a frame, a token or a header.
 var LogKeys = []string{
-	"actor", "addr", "binary_version", "conn_id", "count", "device_name", "error", "listener", "remote", "server_id", "signal",
-	"stack", "version",
+	"actor", "addr", "binary_version", "conn_id", "count", "device_name", "error", "expires", "listener", "outcome",
+	"remote", "server_id", "signal", "stack", "status", "version",
 }
 
 // scribe writes the log lines of the journal. It is an actor that no sender runs, since to write may mean to wait for whoever
@@ -27,6 +27,7 @@ type scribe struct {
 	quiet   bool         // nobody wants the journal's lines
 	journal *Journal
 	post    func(any)
+	panics  *atomic.Int64
 
 	awake  atomic.Bool // a wakeUp is under way
 	logged int64       // the scribe's alone: the last entry that it has dealt with
@@ -46,6 +47,7 @@ func (s *scribe) wake() {
 
 // panicked has a panic logged. It is to be called by the deferred function that recovered it.
 func (s *scribe) panicked(where string, reason any) {
+	s.panics.Add(1)
 	s.post(panicked{where, fmt.Sprint(reason), string(debug.Stack())})
 }
 
@@ -61,8 +63,8 @@ func (s *scribe) Receive(ctx actor.Context) {
 }
 
 func (s *scribe) catchUp() {
-	var chunk [copyChunk]slots.Entry
-	for n := s.journal.read(s.logged, chunk[:]); n > 0; n = s.journal.read(s.logged, chunk[:]) {
+	var chunk [CopyChunk]slots.Entry
+	for n := s.journal.Read(s.logged, chunk[:]); n > 0; n = s.journal.Read(s.logged, chunk[:]) {
 		if missed := chunk[0].Seq - s.logged - 1; missed > 0 {
 			s.log.Warn("journal_lines_skipped", "count", missed)
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/envelope"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -139,19 +140,27 @@ func (p *phone) send(frame []byte, last bool) {
 
 // deliver: the frame first, then the order to close, behind all that was queued before.
 func (p *phone) deliver(m messages.Deliver) {
-	if m.Frame != nil && !p.socket.Send(nil, m.Frame, nil, m.Last) {
-		if m.Code == messages.CloseNone {
-			p.drop(messages.CloseInternal, messages.ReasonBacklog)
+	if m.Frame != nil {
+		if !p.socket.Send(nil, m.Frame, nil, m.Last) {
+			p.overfull(m.Code)
 			return
 		}
-		p.leave(messages.CloseNone)
-		p.socket.Drop(sendable(m.Code), "")
-		return
+		p.relay.counts.Frames.Record(uint64(p.token), tally.BinaryToPhone, len(m.Frame))
 	}
 	if m.Code != messages.CloseNone {
 		p.leave(messages.CloseNone)
 		p.socket.Close(sendable(m.Code), "")
 	}
+}
+
+// overfull: a frame did not fit, which carried the order to close with code, or none.
+func (p *phone) overfull(code messages.CloseCode) {
+	if code == messages.CloseNone {
+		p.drop(messages.CloseInternal, messages.ReasonBacklog)
+		return
+	}
+	p.leave(messages.CloseNone)
+	p.socket.Drop(sendable(code), "")
 }
 
 // sendable is the code itself, or 1011 where it may not go on the wire.

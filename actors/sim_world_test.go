@@ -170,8 +170,10 @@ func (w *world) act() {
 		w.happenOne()
 	case draw < 74:
 		w.connect()
-	case draw < 93:
+	case draw < 92:
 		w.somePeer((*peer).acts)
+	case draw < 93:
+		w.operatorReleases()
 	default:
 		d := []time.Duration{time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
 		w.pass(d[w.rng.IntN(len(d))])
@@ -288,6 +290,12 @@ func (w *world) connect() {
 	}
 	w.say("%s claims %s (%s)", p.who.Conn, p.who.Server, p)
 	p.inbox = w.relay.Binary(p, p.who)
+}
+
+func (w *world) operatorReleases() {
+	server := []messages.ServerID{"alpha", "beta"}[w.rng.IntN(2)]
+	w.say("the operator releases %s", server)
+	w.relay.tellRegistry(messages.OperatorRelease{Server: server})
 }
 
 func (w *world) somePeer(do func(*peer)) {

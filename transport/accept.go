@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"syscall"
@@ -10,8 +11,8 @@ import (
 )
 
 // accept upgrades a request by the library's handshake and takes the connection from there: frames are read and written here
-// (docs/decisions/0004). Where the handshake fails the response has been written.
-func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketKind) (*socket, error) {
+// (docs/decisions/0004). Where the handshake fails the response has been written; else gone is called once the connection is gone.
+func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketKind, gone func()) (*socket, error) {
 	h := &hijacker{ResponseWriter: w}
 	// Any Origin: a page in a browser cannot set the headers of docs/protocol.md 1, so it never comes past the gate.
 	c, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
@@ -19,20 +20,45 @@ func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketK
 		return nil, err
 	}
 	_ = c.CloseNow() // of the library's end only, see detached: it would stay for ever, by its finalizer
-	s := &socket{set: set, kind: kind, conn: h.conn, early: h.early}
+	s := &socket{set: set, kind: kind, conn: h.conn, early: h.early, gone: gone}
+	s.unwrap()
 	s.paused.Store(kind.paused)
 	s.heard.Store(set.now())
 	if set.poll != nil {
-		if sc, ok := h.conn.(syscall.Conn); ok {
+		if sc, ok := s.tcp().(syscall.Conn); ok {
 			if s.raw, err = sc.SyscallConn(); err != nil {
-				_ = h.conn.Close()
+				_ = s.tcp().Close()
 				return nil, err
+			}
+			if s.below != nil {
+				s.below.raw = s.raw
 			}
 		}
 	}
 	set.remember(s)
 	return s, nil
 }
+
+// unwrap takes the TCP connection out of what it arrived in. Over TLS it stays in there, below.
+func (s *socket) unwrap() {
+	switch c := s.conn.(type) {
+	case *arrival:
+		s.conn, s.early = c.Conn, append(s.early, c.early...)
+	case *tls.Conn:
+		s.below, _ = c.NetConn().(*arrival)
+	}
+}
+
+// tcp is the connection that the socket's own runs over, or is.
+func (s *socket) tcp() net.Conn {
+	if s.below != nil {
+		return s.below.Conn
+	}
+	return s.conn
+}
+
+// direct: what is read and written is what goes over the descriptor.
+func (s *socket) direct() bool { return s.raw != nil && s.below == nil }
 
 // hijacker hands the library a connection that it can write its response to and no more, and keeps the real one.
 type hijacker struct {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,8 +88,15 @@ func testSockets(t testing.TB, cfg socketConfig) *sockets {
 // pair is a socket on a real connection, and its peer's end.
 type pair struct {
 	*socket
-	peer net.Conn
+	peer peerConn
+	tcp  *net.TCPConn // that of peer
 	told chan messages.FromSocket
+}
+
+// peerConn is TCP or TLS.
+type peerConn interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // connect upgrades a real connection; early goes out with the request.
@@ -99,8 +108,8 @@ func connect(t testing.TB, set *sockets, early []byte) pair {
 func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair {
 	t.Helper()
 	accepted := make(chan recorder, 1)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := set.accept(w, r, kind)
+	l := &listener{door: newDoor(16), handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := set.accept(w, r, kind, nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -108,13 +117,28 @@ func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair 
 		rec := recorder{s, make(chan messages.FromSocket, 1<<12)}
 		accepted <- rec
 		s.start(rec)
-	}))
-	t.Cleanup(srv.Close)
-	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	})}
+	_, secure := overTLS.Load(set)
+	if secure {
+		l.tls = testTLS(t)
+	}
+	var err error
+	if l.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	srv := (&server{}).http(l.handler)
+	srv.ConnState = l.door.follow
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	tcp, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { tcp.Close() })
+	var c peerConn = tcp.(*net.TCPConn)
+	if secure {
+		c = tls.Client(tcp, &tls.Config{InsecureSkipVerify: true})
+	}
 	request := "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	if _, err := c.Write(append([]byte(request), early...)); err != nil {
 		t.Fatal(err)
@@ -126,7 +150,7 @@ func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair 
 	}
 	rec := <-accepted
 	t.Cleanup(rec.s.cut)
-	return pair{rec.s, c, rec.told}
+	return pair{rec.s, c, tcp.(*net.TCPConn), rec.told}
 }
 
 // oneByte keeps a buffered reader from taking what follows.
@@ -173,13 +197,23 @@ func readFrame(r io.Reader) (opcode byte, payload []byte, err error) {
 	return h[0] & 0x0f, payload, err
 }
 
-// inModes runs a test with the poller and without it.
+// overTLS is the sets whose connections are to come over TLS.
+var overTLS sync.Map
+
+// inModes runs a test with the poller and without it, over TCP and over TLS.
 func inModes(t *testing.T, f func(t *testing.T, set func(socketConfig) *sockets)) {
-	for name, blocking := range map[string]bool{"poller": false, "blocking": true} {
+	for name, mode := range map[string]struct{ blocking, secure bool }{
+		"poller": {false, false}, "blocking": {true, false}, "TLS": {false, true}, "TLS blocking": {true, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			f(t, func(cfg socketConfig) *sockets {
-				cfg.blocking = blocking
-				return testSockets(t, cfg)
+				cfg.blocking = mode.blocking
+				set := testSockets(t, cfg)
+				if mode.secure {
+					overTLS.Store(set, true)
+					t.Cleanup(func() { overTLS.Delete(set) })
+				}
+				return set
 			})
 		})
 	}
@@ -296,7 +330,7 @@ func TestPingsAreAnswered(t *testing.T) {
 				t.Fatalf("ping %d: opcode %d, %q", i, op, got)
 			}
 		}
-		p.peer.(*net.TCPConn).CloseWrite()
+		p.peer.CloseWrite()
 		if _, end := said(p.told); end.Code != messages.CloseNone {
 			t.Fatal(end)
 		}
@@ -313,7 +347,7 @@ func TestEndOfStream(t *testing.T) {
 			inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
 				p := connect(t, set(socketConfig{}), send)
 				if reset {
-					p.peer.(*net.TCPConn).SetLinger(0)
+					p.tcp.SetLinger(0)
 				}
 				p.peer.Close()
 				if got, end := said(p.told); len(got) > 0 || end.Code != messages.CloseNone {
@@ -615,7 +649,7 @@ func TestLoserHoldsNoGoroutine(t *testing.T) {
 	set := testSockets(t, socketConfig{})
 	before := runtime.NumGoroutine()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := set.accept(w, r, &socketKind{maxMessage: 1 << 20})
+		s, err := set.accept(w, r, &socketKind{maxMessage: 1 << 20}, nil)
 		if err != nil {
 			t.Error(err)
 			return

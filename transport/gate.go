@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 
@@ -69,13 +68,4 @@ func connID(prefix string, server messages.ServerID, bytes int) messages.ConnID 
 	b := make([]byte, bytes)
 	_, _ = rand.Read(b) // never fails
 	return messages.ConnID(prefix + string(server) + "-" + hex.EncodeToString(b))
-}
-
-// remote is the peer's address without the port.
-func remote(addr string) string {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	return strings.Clone(host)
 }

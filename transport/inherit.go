@@ -15,7 +15,7 @@ const (
 	HTTP     = "http"
 )
 
-// open gives the public listener of this name: the one that was inherited, or a new one at addr.
+// open gives the listener of this name: the one that was inherited, or a new one at addr.
 func (s *server) open(ctx context.Context, name, addr string) (net.Listener, error) {
 	if l, ok := s.cfg.Inherited[name]; ok {
 		s.inherited = append(s.inherited, l)
@@ -42,10 +42,10 @@ func (l inherited) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// allTaken refuses sockets that were handed over and that nobody serves: their clients would connect, and wait for ever.
-func (s *server) allTaken() error {
+// allServed refuses sockets that were handed over and that none of the listeners has: their clients would connect, and wait for ever.
+func (s *server) allServed(wanted []*listener) error {
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Inherited)) {
-		if !slices.Contains(s.inherited, s.cfg.Inherited[name]) {
+		if !slices.ContainsFunc(wanted, func(l *listener) bool { return l.name == name }) {
 			return fmt.Errorf("a socket named %q was handed over, and no flag asks for that listener: want --%s-listen or what it needs, or its socket unit stopped", name, name)
 		}
 	}

@@ -149,7 +149,7 @@ func (s *socket) startWriting(here bool) {
 	s.mu.Unlock()
 	switch {
 	case !start:
-	case here && s.raw != nil:
+	case here && s.direct():
 		bufs, b := s.take()
 		if s.writeNow(&bufs) {
 			s.written(b)
@@ -217,7 +217,7 @@ func (s *socket) write(bufs net.Buffers, b *batch) {
 
 // writeNow writes what needs no waiting, and reports whether that was all.
 func (s *socket) writeNow(bufs *net.Buffers) bool {
-	if s.raw == nil || len(*bufs) != 1 {
+	if !s.direct() || len(*bufs) != 1 {
 		return false
 	}
 	n := s.tryWrite((*bufs)[0])

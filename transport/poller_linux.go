@@ -118,6 +118,11 @@ func (p *poller) run() {
 // stream without news of its end has emptied it; else the connection's own goroutine must look.
 func (p *poller) serve(s *socket, buf *buffer, plain bool) bool {
 	buf.r, buf.w = 0, 0
+	if s.below != nil { // TLS may have to write in order to read, and to wait for that: not here
+		p.modify(s, awakeEvents)
+		p.set.goroutine(func() { s.read(buf) })
+		return false
+	}
 	err := buf.readNow(s.raw)
 	switch {
 	case s.deaf.Load() && err == nil && buf.w < len(buf.bytes) && plain, err == syscall.EAGAIN && plain:

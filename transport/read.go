@@ -79,6 +79,21 @@ func (b *buffer) readNow(raw syscall.RawConn) error {
 	return nil
 }
 
+// readNow reads into b what has come, as its readNow does.
+func (s *socket) readNow(b *buffer) error {
+	if s.below == nil {
+		return b.readNow(s.raw)
+	}
+	s.below.now = true
+	n, err := s.conn.Read(b.bytes[b.w:])
+	s.below.now = false
+	b.w += n
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
 // reading is a connection while it is awake.
 type reading struct {
 	*socket
@@ -152,7 +167,7 @@ func (r *reading) more() bool {
 	}
 	linger := between && r.raw != nil && r.spoke && !r.deaf.Load()
 	if r.raw != nil && !linger { // to wait costs something, be it a timer or the way to sleep: look first
-		if err := b.readNow(r.raw); err != syscall.EAGAIN && err != syscall.EINTR {
+		if err := r.readNow(b); err != syscall.EAGAIN && err != syscall.EINTR {
 			return r.got(err)
 		}
 		if between {
@@ -291,7 +306,7 @@ func (r *reading) setDeadline(d time.Duration) {
 
 func (r *reading) got(err error) bool {
 	if err != nil {
-		r.gone()
+		r.nothingComes()
 		return false
 	}
 	r.heard.Store(r.set.now())
@@ -413,8 +428,8 @@ func (r *reading) control(opcode byte, p []byte) {
 	}
 }
 
-// gone says that nothing will come any more. Where the close frame has gone out too, that is the end.
-func (s *socket) gone() {
+// nothingComes says that nothing will come any more. Where the close frame has gone out too, that is the end.
+func (s *socket) nothingComes() {
 	s.mu.Lock()
 	s.peerDone, s.lost = true, true
 	shut := s.out.shut

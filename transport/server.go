@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +17,19 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
+	"github.com/pyrycode/pyrycode-relay/transport/push"
 )
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
 type Config struct {
-	Listen           string // host:port of plain HTTP
+	Listen           string // host:port of plain HTTP, or empty for none
+	HTTPSListen      string // host:port of TLS, for Certificate or ACME; without both there is none
+	Certificate      Certificate
+	ACME             ACME
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
+	AdminToken       func() string // called when the admin listens: what who changes something there has to show; nil: nobody may
 
 	Slots            slots.Config
 	Journal          int // decisions kept, at least 1
@@ -42,9 +50,21 @@ type Config struct {
 	AliveEvery time.Duration
 	Alive      func()
 
+	ProxyProtocol       bool           // each connection begins with a PROXY header
+	TrustForwardedFor   bool           // X-Forwarded-For says where a request comes from
+	TrustedProxies      []netip.Prefix // believed in both
+	RateBurst           int            // upgrades of one address at once; 0: no limit
+	RatePerMinute       int            // and so many more a minute; 0: no limit
+	RateLoopback        bool           // this machine's own addresses too
+	MaxConnectionsPerIP int            // 0: no limit
+
+	PushKey []byte // of the service account that wakes phones; empty: none are woken
+
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
+
+	pushEndpoint string // of tests: where wakes go
 }
 
 // Build names the running program.
@@ -58,11 +78,17 @@ const (
 	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
 	headerTimeout = 5 * time.Second
 	headerBytes   = 8 << 10
-	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
-	// bounds behind.
+	// answerTimeout bounds what a peer may take to take an answer. An upgraded connection leaves both bounds behind.
 	answerTimeout = 30 * time.Second
-	// retryAfter is what a client is told that comes at a bad time, in seconds.
-	retryAfter = "5"
+	// adminBuffer is what the kernel may hold for one that asks the admin listener and does not read, and lastWords how long what such
+	// a one is told may take to go out at the end.
+	adminBuffer = 64 << 10
+	lastWords   = time.Second
+	// retryAfter is what a client is told that comes at a bad time.
+	retryAfter = 5 * time.Second
+	// spareGoroutines is how many there may be beside those of connections: one or two for each request, of which streams of the journal
+	// stay, and some of the relay's own.
+	spareGoroutines = 5000
 )
 
 // server is one running relay: its listeners, its sockets and its actors.
@@ -71,6 +97,9 @@ type server struct {
 	relay                *actors.Relay
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
+	limits               *limits
+	push                 *push.Sender
+	door                 *door
 	began                time.Time
 	inherited            []net.Listener // of those that the configuration has, what is served
 	unwatch              func()
@@ -96,46 +125,48 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		return err
 	}
 	s := &server{
-		cfg: cfg, sockets: set, began: time.Now(),
+		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
+		push:       push.New(push.Config{Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log}),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
 	s.relay = actors.Start(actors.Config{
 		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
+		Wake: func(server messages.ServerID, platform, token string) bool {
+			return s.push.Wake(string(server), platform, token)
+		},
 	})
+	defer s.push.Close()
 	defer set.stop()
 	return s.serve(ctx, cut)
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	l, err := s.open(ctx, Insecure, s.cfg.Listen)
-	if err == nil {
-		err = s.allTaken()
-	}
+	s.limits.start(s.sockets.goroutine)
+	defer s.limits.stop()
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	open, err := s.listen(ctx, life)
 	if err != nil {
 		s.relay.Stop()
-		return fmt.Errorf("listen for clients: %w", err)
+		return err
 	}
-	public := s.http(s.routes())
-	errs := make(chan error, 2)
-	s.sockets.goroutine(func() { errs <- public.Serve(l) })
-	defer public.Close()
 	var adminAddr net.Addr
-	if s.cfg.AdminListen != "" {
-		al, err := listenTCP(ctx, s.cfg.AdminListen)
-		if err != nil {
-			_ = public.Close()
-			s.relay.Stop()
-			return fmt.Errorf("listen for the admin: %w", err)
+	errs := make(chan error, len(open))
+	for _, l := range open {
+		if l.name == adminName {
+			defer s.serveAdmin(l.Listener, errs)() // last: the journal of a shutdown can be read while it goes on
+			adminAddr = l.Addr()
+			continue
 		}
-		admin := s.http(s.adminRoutes())
-		s.sockets.goroutine(func() { errs <- admin.Serve(al) })
-		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
-		adminAddr = al.Addr()
+		public := s.http(l.handler)
+		public.ConnState = l.door.follow
+		s.sockets.goroutine(func() { errs <- public.Serve(l) })
+		defer public.Close()
 	}
 	s.unwatch = s.sockets.watch(s.cfg.AliveEvery, s.relay.RoundTrip, s.cfg.Alive)
 	if s.cfg.Started != nil {
-		s.cfg.Started(l.Addr(), adminAddr)
+		s.cfg.Started(open[len(open)-1].Addr(), adminAddr)
 	}
 	select {
 	case err = <-errs:
@@ -149,11 +180,52 @@ func (s *server) serve(ctx, cut context.Context) error {
 	return err
 }
 
+// serveAdmin serves the admin pages on l, until what it returns is called.
+func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
+	cfg := admin.Config{
+		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+	}
+	if s.cfg.AdminToken != nil {
+		cfg.Token = s.cfg.AdminToken()
+	}
+	pages, over := admin.New(cfg), make(chan struct{})
+	h := s.http(pages.Handler())
+	h.WriteTimeout = 0 // each page has its own
+	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(adminBuffer)
+		}
+		return ctx
+	}
+	s.sockets.goroutine(func() { pages.Run(over) })
+	s.sockets.goroutine(func() { errs <- h.Serve(l) })
+	return func() {
+		close(over)
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = h.Shutdown(ctx) // streams end by themselves, once they have told everything
+		_ = h.Close()
+	}
+}
+
+// checks are the invariants of the transport (docs/protocol.md 7).
+func (s *server) checks() []admin.Check {
+	connections, goroutines, queued := s.sockets.count(), runtime.NumGoroutine(), s.sockets.queued.Load()
+	return []admin.Check{
+		{Check: "connections", OK: connections <= s.cfg.MaxConnections, Detail: fmt.Sprintf("%d, at most %d", connections, s.cfg.MaxConnections)},
+		{Check: "queued_bytes", OK: queued >= 0, Detail: fmt.Sprintf("%d wait to be written", queued)},
+		// A connection has one that reads, one that writes, and one that runs its actor; the rest are requests, which end.
+		{Check: "goroutines", OK: goroutines <= 3*connections+spareGoroutines, Detail: fmt.Sprintf("%d, at most 3 a connection and %d", goroutines, spareGoroutines)},
+	}
+}
+
 func (s *server) http(h http.Handler) *http.Server {
+	only := new(http.Protocols)
+	only.SetHTTP1(true) // a WebSocket needs no other
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
 		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
-		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
+		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, Protocols: only,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
 	}
 }
@@ -169,49 +241,71 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
-		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
+		who.Conn, who.Remote = newConnID(who.Server), from
+		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
 	})
 }
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
-		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
+		who.Conn, who.Remote = newPhoneID(who.Server), from
+		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
 	})
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
-	if !s.enter() {
-		s.rejectedCapacity.Add(1)
-		w.Header().Set("Retry-After", retryAfter)
-		w.WriteHeader(http.StatusServiceUnavailable)
+// Each attempt is counted where it is decided, and what is no attempt is not.
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
+	attempt, from := isUpgrade(r), s.from(r)
+	if attempt && s.ready() {
+		if retry, ok := s.limits.mayUpgrade(from, time.Now()); !ok {
+			refuse(w, http.StatusTooManyRequests, retry)
+			return
+		}
+	}
+	if !s.enter(from) {
+		count(attempt, &s.rejectedCapacity)
+		refuse(w, http.StatusServiceUnavailable, retryAfter)
 		return
 	}
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
-		s.rejectedHeaders.Add(1)
+		count(attempt, &s.rejectedHeaders)
+		s.limits.leave(from)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	sock, err := s.sockets.accept(w, r, kind)
-	if err != nil {
-		return // the library has answered
+	sock, err := s.sockets.accept(w, r, kind, func() { s.limits.leave(from) })
+	if err != nil { // the library has answered
+		count(attempt, &s.rejectedHeaders)
+		s.limits.leave(from)
+		return
 	}
-	sock.start(start(sock, who))
+	sock.start(start(sock, who, from.String()))
+}
+
+func count(attempt bool, counter *atomic.Int64) {
+	if attempt {
+		counter.Add(1)
+	}
 }
 
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips
 // through behind it.
-func (s *server) enter() bool {
+func (s *server) enter(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
 	// Who is arriving counts, and for a moment twice: rather one too few at the limit than a storm of upgrades beyond it.
-	if s.leaving || s.sockets.count()+s.arriving >= s.cfg.MaxConnections {
+	if s.sockets.count()+s.arriving >= s.cfg.MaxConnections || !s.limits.enter(from) {
+		s.limits.capReached(from)
 		return false
 	}
 	s.arriving++

@@ -21,7 +21,9 @@ type socket struct {
 	set        *sockets
 	kind       *socketKind
 	conn       net.Conn
-	raw        syscall.RawConn // of conn, or nil where the poller cannot be used
+	below      *arrival        // what lies below conn where that is TLS, or nil
+	raw        syscall.RawConn // of TCP, or nil where the poller cannot be used
+	gone       func()          // called when the connection is gone
 	early      []byte          // came with the upgrade; until start
 	fd         int32
 	generation uint32 // the poller's
@@ -33,6 +35,7 @@ type socket struct {
 	paused atomic.Bool  // no data message may be begun; set and cleared under mu
 
 	mu       sync.Mutex      // guards what follows
+	name     messages.ConnID // for people; empty until it has one
 	peerDone bool            // its close frame, or the end of its stream, has come
 	lost     bool            // nothing can be read
 	idle     bool            // its goroutine lingers in a read that may be ended
@@ -94,6 +97,13 @@ func (s *socket) ponged(payload []byte) {
 	if in != nil {
 		in.Tell(messages.Ponged{Epoch: p.asked.Epoch, Probe: p.asked.Probe, Sent: p.sent, Answered: now})
 	}
+}
+
+// call gives the connection its name.
+func (s *socket) call(name messages.ConnID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name = name
 }
 
 // start begins to tell in what comes. What ended the connection before is told now.
@@ -190,7 +200,14 @@ func (s *socket) closeWritten() {
 		s.cut()
 		return
 	}
-	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+	endWriting(s.conn)
+	if s.below != nil { // TLS has an end of its own
+		endWriting(s.tcp())
+	}
+}
+
+func endWriting(c net.Conn) {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
 }
@@ -203,7 +220,7 @@ func (s *socket) cut() {
 	}
 	s.mu.Unlock()
 	s.set.forget(s)
-	_ = s.conn.Close()
+	_ = s.tcp().Close() // TLS would try to say so, and wait for that
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // socketConfig is what every socket of a relay has in common (docs/protocol.md 3, 4).
@@ -122,7 +123,13 @@ func (set *sockets) forget(s *socket) {
 	}
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	if _, known := set.live[s]; !known {
+		return
+	}
 	delete(set.live, s)
+	if s.gone != nil {
+		s.gone()
+	}
 	if len(set.live) == 0 && set.empty != nil {
 		close(set.empty)
 		set.empty = nil
@@ -143,6 +150,21 @@ func (set *sockets) all(into []*socket) []*socket {
 		into = append(into, s)
 	}
 	return into
+}
+
+// connections says of each connection that has a name what the operator may want to know.
+func (set *sockets) connections() map[messages.ConnID]admin.Connection {
+	all := set.all(nil)
+	known := make(map[messages.ConnID]admin.Connection, len(all))
+	for _, s := range all {
+		s.mu.Lock()
+		name, queued := s.name, s.out.queued
+		s.mu.Unlock()
+		if name != "" {
+			known[name] = admin.Connection{Heard: set.birth.Add(time.Duration(s.heard.Load())), Queued: queued}
+		}
+	}
+	return known
 }
 
 // closeAll ends every connection with this verdict, spread evenly over spread, and waits until they are gone. When ctx is done

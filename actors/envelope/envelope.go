@@ -33,7 +33,8 @@ type Envelope struct {
 	Conn  []byte // of ToPhone: whom it is for. A slice of its own where it was written with escapes
 	Frame []byte // of ToPhone: the value; nil for none
 	Close uint16 // of ToPhone: the close code; 0 for none
-	Push  []byte // of PushWake: its object
+
+	Platform, Token []byte // of PushWake: by what a phone is to be woken, and which
 }
 
 // Parse reads what a binary sent.
@@ -51,14 +52,23 @@ func Parse(message []byte) Envelope {
 		return Envelope{} // a wrong type
 	case f.conn != nil && (code != 0 || f.frame != nil):
 		return Envelope{Kind: ToPhone, Conn: unquote(f.conn), Frame: f.frame, Close: code}
-	case f.conn == nil && f.push != nil && f.push[0] == '{':
-		return Envelope{Kind: PushWake, Push: f.push}
+	case f.conn == nil && f.push != nil:
+		return wake(f.push)
 	}
 	return Envelope{}
 }
 
-// fields are the values of an envelope as they stand there; of a name given twice the last.
-type fields struct{ conn, frame, code, push []byte }
+// wake reads the value of push_wake: an object with the two strings, and whatever else.
+func wake(value []byte) Envelope {
+	f, ok := parse(value)
+	if !ok || f.platform == nil || f.platform[0] != '"' || f.token == nil || f.token[0] != '"' {
+		return Envelope{}
+	}
+	return Envelope{Kind: PushWake, Platform: unquote(f.platform), Token: unquote(f.token)}
+}
+
+// fields are the values of an envelope, or of its push_wake, as they stand there; of a name given twice the last.
+type fields struct{ conn, frame, code, push, platform, token []byte }
 
 func parse(b []byte) (f fields, ok bool) {
 	s := scanner{text: b}
@@ -116,6 +126,10 @@ func (f *fields) set(name, value []byte) {
 		f.code = value
 	case "push_wake":
 		f.push = value
+	case "platform":
+		f.platform = value
+	case "token":
+		f.token = value
 	}
 }
 

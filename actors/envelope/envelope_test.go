@@ -161,8 +161,8 @@ func TestFrameIsAPart(t *testing.T) {
 	if e := Parse(b); &e.Conn[0] != &b[12] || cap(e.Conn) != 1 || &e.Frame[0] != &b[23] || cap(e.Frame) != 3 {
 		t.Errorf("parts of %s: %s", b, show(e))
 	}
-	b = []byte(`{"push_wake":{} }`)
-	if e := Parse(b); &e.Push[0] != &b[13] || cap(e.Push) != 2 {
+	b = []byte(`{"push_wake":{"platform":"fcm","token":"t" } }`)
+	if e := Parse(b); &e.Platform[0] != &b[26] || cap(e.Platform) != 3 || &e.Token[0] != &b[40] || cap(e.Token) != 1 {
 		t.Errorf("parts of %s: %s", b, show(e))
 	}
 }
@@ -219,15 +219,19 @@ var envelopes = []struct {
 	{`{"conn_id":"a","frame":1,"fr\u0061me":2}`, toPhone("a", `2`, 0)},
 	{`{"conn_id":"a","close_code":"x","close_code":9}`, toPhone("a", ``, 9)},
 	{`{"conn_id":"a","close_code":9,"close_code":null,"frame":0}`, toPhone("a", `0`, 0)},
-	{`{"push_wake":0,"push_wake":{}}`, pushes(`{}`)},
+	{`{"push_wake":0,"push_wake":{"platform":"a","token":"t"}}`, pushes("a", "t")},
+	{`{"push_wake":{"platform":1,"token":"s","platform":"a","token":"t"}}`, pushes("a", "t")},
 	// names that are not ours
 	{`{"conn_id":"a","CONN_ID":7,"frame":0,"Close_Code":"x"}`, toPhone("a", `0`, 0)},
 	{`{"conn_id":"a","frame":0,"conn_id\u0000":7,"conn_id ":7,"\ud800":7}`, toPhone("a", `0`, 0)},
 	{`{"conn_id":"a","frame":0,"` + strings.Repeat(`\u0061`, 100) + `":7}`, toPhone("a", `0`, 0)},
 	{`{"x":{"conn_id":"b","close_code":"x"},"conn_id":"a","frame":0}`, toPhone("a", `0`, 0)}, // deeper they are the frame's
 	// push_wake
-	{`{"push_wake":{"platform":"fcm","token":"t"}}`, pushes(`{"platform":"fcm","token":"t"}`)},
-	{`{"push_wake": {} ,"frame":0,"close_code":4000}`, pushes(`{}`)},
+	{`{"push_wake":{"platform":"fcm","token":"t"}}`, pushes("fcm", "t")},
+	{`{"push_wake": { "token" : "t" , "x":[], "platform" : "a" } ,"frame":0,"close_code":4000}`, pushes("a", "t")},
+	{`{"push_wake":{"platform":"","token":""}}`, pushes("", "")},
+	{`{"push_wake":{"pl\u0061tform":"f\u0063m","token":"\ud800\"\n"}}`, pushes("fcm", "\ufffd\"\n")},
+	{`{"push_wake":{"platform":"a","token":"t","conn_id":7,"close_code":"x"},"platform":7,"token":7}`, pushes("a", "t")},
 
 	{``, malformed},
 	{`null`, malformed},
@@ -254,7 +258,7 @@ var envelopes = []struct {
 	{`{"conn_id":"a","frame":0,"close_code":9,"close_code":"x"}`, malformed},
 	{`{"conn_id":7,"frame":0}`, malformed},
 	{`{"conn_id":null,"frame":0}`, malformed},
-	{`{"conn_id":null,"push_wake":{}}`, malformed},
+	{`{"conn_id":null,"push_wake":{"platform":"a","token":"t"}}`, malformed},
 	{`{"conn_id":["a"],"frame":0}`, malformed},
 	{`{"conn_id":"a","conn_id":7,"frame":0}`, malformed},
 	{`{"conn_id":"a","frame":0,"frame":null}`, malformed},
@@ -266,9 +270,20 @@ var envelopes = []struct {
 	{`{"push_wake":null}`, malformed},
 	{`{"push_wake":true}`, malformed},
 	{`{"push_wake":[]}`, malformed},
-	{`{"push_wake":{},"push_wake":null}`, malformed},
-	{`{"push_wake":{},"close_code":"x"}`, malformed},
-	{`{"Push_Wake":{}}`, malformed},
+	{`{"push_wake":{}}`, malformed},
+	{`{"push_wake":"{}"}`, malformed},
+	{`{"push_wake":{"platform":"a"}}`, malformed},
+	{`{"push_wake":{"token":"t"}}`, malformed},
+	{`{"push_wake":{"platform":"a","token":null}}`, malformed},
+	{`{"push_wake":{"platform":"a","token":7}}`, malformed},
+	{`{"push_wake":{"platform":["a"],"token":"t"}}`, malformed},
+	{`{"push_wake":{"platform":"a","token":"t","token":{}}}`, malformed},
+	{`{"push_wake":{"Platform":"a","token":"t"}}`, malformed},
+	{`{"push_wake":{},"platform":"a","token":"t"}`, malformed},
+	{`{"platform":"a","token":"t"}`, malformed},
+	{`{"push_wake":{"platform":"a","token":"t"},"push_wake":null}`, malformed},
+	{`{"push_wake":{"platform":"a","token":"t"},"close_code":"x"}`, malformed},
+	{`{"Push_Wake":{"platform":"a","token":"t"}}`, malformed},
 	{`{"conn_id":"a","frame":0}{}`, malformed},
 	{`{"conn_id":"a","frame":0`, malformed},
 	{`{"conn_id":"a","frame":0]`, malformed},
@@ -292,7 +307,9 @@ func toPhone(conn, frame string, code uint16) Envelope {
 	return Envelope{Kind: ToPhone, Conn: []byte(conn), Frame: orNil(frame), Close: code}
 }
 
-func pushes(object string) Envelope { return Envelope{Kind: PushWake, Push: orNil(object)} }
+func pushes(platform, token string) Envelope {
+	return Envelope{Kind: PushWake, Platform: []byte(platform), Token: []byte(token)}
+}
 
 func orNil(s string) []byte {
 	if s == "" {
@@ -318,11 +335,12 @@ func TestParse(t *testing.T) {
 // same holds nil and empty apart: a conn_id may be empty, a frame that is there may not.
 func same(a, b Envelope) bool {
 	part := func(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
-	return a.Kind == b.Kind && part(a.Conn, b.Conn) && part(a.Frame, b.Frame) && a.Close == b.Close && part(a.Push, b.Push)
+	return a.Kind == b.Kind && part(a.Conn, b.Conn) && part(a.Frame, b.Frame) && a.Close == b.Close &&
+		part(a.Platform, b.Platform) && part(a.Token, b.Token)
 }
 
 func show(e Envelope) string {
-	return fmt.Sprintf("{kind %d conn %q frame %q close %d push %q}", e.Kind, e.Conn, e.Frame, e.Close, e.Push)
+	return fmt.Sprintf("{kind %d conn %q frame %q close %d platform %q token %q}", e.Kind, e.Conn, e.Frame, e.Close, e.Platform, e.Token)
 }
 
 func TestTheOrderOfFieldsDoesNotMatter(t *testing.T) {
@@ -557,8 +575,11 @@ func oracle(b []byte) (e Envelope) {
 	}
 	conn, ok := m["conn_id"]
 	if !ok {
-		if p := m["push_wake"]; len(p) > 0 && p[0] == '{' {
-			return Envelope{Kind: PushWake, Push: p}
+		var wake map[string]json.RawMessage
+		var platform, token *string
+		if json.Unmarshal(m["push_wake"], &wake) == nil && json.Unmarshal(wake["platform"], &platform) == nil &&
+			json.Unmarshal(wake["token"], &token) == nil && platform != nil && token != nil {
+			return pushes(*platform, *token)
 		}
 		return e
 	}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,14 +16,23 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/transport"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
+	"github.com/pyrycode/pyrycode-relay/transport/push"
 )
 
 // flags is every flag: its name, default and help. Environment twins, --help and errors come from here, and a test holds the
 // README's table to it.
 type flags struct {
-	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS (${default})."`
-	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them (${default})."`
+	InsecureListen   string `placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS (127.0.0.1:8080, where nothing else is to be served)."`
+	HTTPSListen      string `name:"https-listen" default:":443" placeholder:"ADDR" group:"Listeners" help:"Serve TLS here, with --tls-cert or --domain (${default})."`
+	TLSCert          string `name:"tls-cert" placeholder:"FILE" group:"Listeners" help:"Serve TLS with this certificate (PEM, with its chain), which is read again when it changes."`
+	TLSKey           string `name:"tls-key" placeholder:"FILE" group:"Listeners" help:"The key of --tls-cert."`
+	Domain           string `placeholder:"NAME" group:"Listeners" help:"Serve TLS with a certificate that Let's Encrypt issues for this name."`
+	CertCache        string `placeholder:"DIR" group:"Listeners" help:"Where certificates of --domain are kept: a directory of mode 0700 (pyrycode-relay in the user's cache directory)."`
+	HTTPListen       string `name:"http-listen" default:":80" placeholder:"ADDR" group:"Listeners" help:"Answer the challenges of --domain here (${default})."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims, /slots, /metrics) here; 'off' disables them (${default})."`
 	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
+	AdminTokenFile   string `placeholder:"FILE" group:"Listeners" help:"Where to leave the token that the operator's release wants; by default admin-PORT.token in pyrycode-relay/ under XDG_RUNTIME_DIR, or the user's cache."`
 
 	Grace         time.Duration `default:"30s" group:"Claims" help:"How long a slot is kept for its binary after the connection ended; 0 frees it at once."`
 	ProbeTimeout  time.Duration `default:"5s" group:"Claims" help:"How long a holder may leave a probe unanswered before a waiting claim takes its slot over."`
@@ -41,6 +53,15 @@ type flags struct {
 
 	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
 	DrainSpread  time.Duration `default:"0s" group:"Shutdown" help:"Close the connections evenly over so long; 0 closes all at once."`
+
+	ProxyProtocol      bool           `aliases:"https-proxy-protocol" group:"Addresses" help:"Each connection begins with a PROXY header (v1 or v2) that says where it comes from; one without is dropped."`
+	TrustXForwardedFor bool           `name:"trust-x-forwarded-for" group:"Addresses" help:"X-Forwarded-For says where a request comes from."`
+	TrustedProxies     []netip.Prefix `default:"127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7" placeholder:"CIDR,..." group:"Addresses" help:"From whom either is believed (loopback and private networks)."`
+
+	RateBurst           int  `default:"20" placeholder:"N" group:"Limits" help:"How many upgrades an address may ask for at once; of IPv6 a /64 counts as one. 0 is no limit (${default})."`
+	RatePerMinute       int  `default:"10" placeholder:"N" group:"Limits" help:"And how many more a minute. 0 is no limit (${default})."`
+	RateLoopback        bool `group:"Limits" help:"Limit this machine's own addresses too."`
+	MaxConnectionsPerIP int  `name:"max-connections-per-ip" default:"0" placeholder:"N" group:"Limits" help:"How many connections of one address may be live. 0 is no limit (${default})."`
 
 	Production bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
 	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
@@ -73,7 +94,13 @@ func (f *flags) Validate() error {
 		ok    bool
 		want  string
 	}{
-		{"insecure-listen", f.InsecureListen, isAddr(f.InsecureListen), "an address and a port, such as 127.0.0.1:8080"},
+		{"insecure-listen", f.InsecureListen, f.InsecureListen == "" || isAddr(f.InsecureListen), "an address and a port, such as 127.0.0.1:8080"},
+		{"https-listen", f.HTTPSListen, isAddr(f.HTTPSListen), "an address and a port, such as :443"},
+		{"http-listen", f.HTTPListen, isAddr(f.HTTPListen), "an address and a port, such as :80"},
+		{"tls-cert", f.TLSCert, f.TLSCert == "" || f.TLSKey != "", "--tls-key beside it"},
+		{"tls-key", f.TLSKey, f.TLSKey == "" || f.TLSCert != "", "--tls-cert beside it"},
+		{"domain", f.Domain, f.Domain == "" || f.TLSCert == "", "either --domain or --tls-cert"},
+		{"domain", f.Domain, f.Domain == "" || isDomain(f.Domain), "a name such as relay.example.com, without a port"},
 		{"admin-listen", f.AdminListen, f.AdminListen == "off" || isAddr(f.AdminListen), "an address and a port, such as 127.0.0.1:9180, or off"},
 		{
 			"admin-listen", f.AdminListen, f.AdminListen == "off" || f.AdminAllowRemote || isLoopback(f.AdminListen),
@@ -99,6 +126,9 @@ func (f *flags) Validate() error {
 		{"write-timeout", f.WriteTimeout, f.WriteTimeout > 0, "a positive duration such as 10s"},
 		{"max-frame-bytes", f.MaxFrameBytes, f.MaxFrameBytes >= 1024 && f.MaxFrameBytes <= maxFrame, fmt.Sprintf("1024 to %d", maxFrame)},
 		{"max-connections", f.MaxConnections, f.MaxConnections >= 0, "0 (from the file-descriptor limit) or a positive number"},
+		{"rate-burst", f.RateBurst, f.RateBurst >= 0, "0 (no limit) or a positive number"},
+		{"rate-per-minute", f.RatePerMinute, f.RatePerMinute >= 0, "0 (no limit) or a positive number"},
+		{"max-connections-per-ip", f.MaxConnectionsPerIP, f.MaxConnectionsPerIP >= 0, "0 (no limit) or a positive number"},
 		{"drain-timeout", f.DrainTimeout, f.DrainTimeout >= 0, "0 or a positive duration such as 10s"},
 		{"drain-spread", f.DrainSpread, f.DrainSpread >= 0, "0 (all at once) or a positive duration such as 60s"},
 	} {
@@ -106,8 +136,63 @@ func (f *flags) Validate() error {
 			return fmt.Errorf("--%s %q: want %s", rule.flag, fmt.Sprint(rule.value), rule.want)
 		}
 	}
+	if f.InsecureListen == "" && f.TLSCert == "" && f.Domain == "" {
+		f.InsecureListen = "127.0.0.1:8080"
+	}
+	if err := errors.Join(f.checkCertificate(), checkPush()); err != nil {
+		return err
+	}
 	if f.Production {
 		return f.checkProduction()
+	}
+	return nil
+}
+
+// checkCertificate looks at the files that a certificate is read from, or kept in.
+func (f *flags) checkCertificate() error {
+	if f.TLSCert != "" {
+		if _, err := f.certificate().Load(); err != nil {
+			return fmt.Errorf("--tls-cert %q: %w; want a certificate and its key, in PEM", f.TLSCert, err)
+		}
+	}
+	if f.Domain == "" {
+		return nil
+	}
+	if f.CertCache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("--cert-cache %q: want a directory, since %w", f.CertCache, err)
+		}
+		f.CertCache = filepath.Join(dir, "pyrycode-relay")
+	}
+	if err := os.MkdirAll(f.CertCache, 0o700); err != nil {
+		return fmt.Errorf("--cert-cache %q: %w; want a directory that can be made or is there", f.CertCache, err)
+	}
+	info, err := os.Stat(f.CertCache)
+	if err != nil {
+		return fmt.Errorf("--cert-cache %q: %w", f.CertCache, err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("--cert-cache %q of mode %04o: want 0700, since it holds keys; run: chmod 700 %s", f.CertCache, mode, f.CertCache)
+	}
+	return nil
+}
+
+func (f *flags) certificate() transport.Certificate {
+	return transport.Certificate{File: f.TLSCert, KeyFile: f.TLSKey}
+}
+
+// isDomain: what a certificate can be had for, by a name. An address has no letter at its end.
+func isDomain(s string) bool {
+	return strings.Contains(strings.Trim(s, "."), ".") && !strings.ContainsAny(s, ":/ *@") && net.ParseIP(s) == nil
+}
+
+// pushVariable holds the key for push wakes. No flag does: a command line can be read by everybody on the machine.
+const pushVariable = envPrefix + "_FCM_CREDENTIALS"
+
+func checkPush() error {
+	if key := os.Getenv(pushVariable); key != "" && !push.IsKey([]byte(key)) {
+		return fmt.Errorf("%s: want the JSON of a service-account key itself, not its file's name", pushVariable) // and no word of what it is
 	}
 	return nil
 }
@@ -138,7 +223,7 @@ func isLoopback(addr string) bool {
 
 // checkProduction refuses what is for trying only (docs/protocol.md 7).
 func (f *flags) checkProduction() error {
-	if !isLoopback(f.InsecureListen) {
+	if f.InsecureListen != "" && !isLoopback(f.InsecureListen) {
 		return fmt.Errorf("--production with --insecure-listen %q: want a loopback address, with a proxy before it that ends TLS", f.InsecureListen)
 	}
 	if os.Geteuid() == 0 {
@@ -166,12 +251,12 @@ func excessCapabilities() (caps uint64) {
 
 // config is what the flags ask for.
 func (f *flags) config() transport.Config {
-	admin := f.AdminListen
-	if admin == "off" {
-		admin = ""
+	adminListen := f.AdminListen
+	if adminListen == "off" {
+		adminListen = ""
 	}
 	return transport.Config{
-		Listen: f.InsecureListen, AdminListen: admin, AdminAllowRemote: f.AdminAllowRemote,
+		Listen: f.InsecureListen, AdminListen: adminListen, AdminAllowRemote: f.AdminAllowRemote,
 		Slots: slots.Config{
 			Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval,
 			StartupGrace: f.StartupGrace, MaxPhones: f.MaxPhones,
@@ -180,9 +265,21 @@ func (f *flags) config() transport.Config {
 		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
 		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
+		ProxyProtocol: f.ProxyProtocol, TrustForwardedFor: f.TrustXForwardedFor, TrustedProxies: f.TrustedProxies,
+		RateBurst: f.RateBurst, RatePerMinute: f.RatePerMinute, RateLoopback: f.RateLoopback, MaxConnectionsPerIP: f.MaxConnectionsPerIP,
+		PushKey:   []byte(os.Getenv(pushVariable)),
 		Inherited: f.inherited,
 		Log:       f.logger(),
 	}
+}
+
+// tokenFile is where the admin token goes: where the flag says, or to the default place.
+func (f *flags) tokenFile() (string, error) {
+	if f.AdminTokenFile != "" {
+		return f.AdminTokenFile, nil
+	}
+	_, port, _ := net.SplitHostPort(f.AdminListen)
+	return admin.DefaultTokenFile(port)
 }
 
 func (f *flags) logger() *slog.Logger {

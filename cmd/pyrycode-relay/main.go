@@ -10,14 +10,15 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/alecthomas/kong"
 
 	"github.com/pyrycode/pyrycode-relay/transport"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 const (
@@ -70,18 +71,40 @@ func relay(args []string) int {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = connectionsByDescriptors()
 	}
-	if cfg.MaxQueuedBytes == 0 {
-		cfg.MaxQueuedBytes = memoryLimit() / 4
+	if limit := memoryLimit(); cfg.MaxQueuedBytes == 0 {
+		cfg.MaxQueuedBytes = limit / 4
 	}
 	cfg.Build = build
+	var tokenFile string
+	cfg.AdminToken = func() (token string) {
+		token, tokenFile = leaveToken(&f, cfg)
+		return token
+	}
 	cfg.Started = func(l, admin net.Addr) {
-		announce(cfg, l, admin)
+		announce(cfg, l, admin, tokenFile)
 		service.ready()
 	}
-	if err := serve(cfg, service); err != nil {
+	err = serve(cfg, service)
+	if tokenFile != "" {
+		_ = os.Remove(tokenFile)
+	}
+	if err != nil {
 		return fail(exitFailure, err)
 	}
 	return 0
+}
+
+// leaveToken leaves the admin token in its file. Where that cannot be, nobody can release a slot, and all else goes on.
+func leaveToken(f *flags, cfg transport.Config) (token, file string) {
+	file, err := f.tokenFile()
+	if err == nil {
+		token, err = admin.NewToken(file)
+	}
+	if err != nil {
+		cfg.Log.Warn("admin_token_missing", "error", err.Error())
+		return "", ""
+	}
+	return token, file
 }
 
 // parse reads args and the environment into the flags that are the fields of into, and has them validated.
@@ -142,16 +165,21 @@ func serve(cfg transport.Config, service manager) error {
 }
 
 // announce says where the relay listens, and what to try.
-func announce(cfg transport.Config, l, admin net.Addr) {
-	cfg.Log.Info("listening", "listener", "relay", "addr", l.String(), "version", cfg.Build.Version)
-	if admin != nil {
-		cfg.Log.Info("listening", "listener", "admin", "addr", admin.String())
+func announce(cfg transport.Config, l, admin net.Addr, tokenFile string) {
+	if cfg.Listen == "" {
+		fmt.Printf("pyrycode-relay listens on https://%s\n", l)
+	} else {
+		fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	}
-	fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	if admin != nil {
 		fmt.Printf("its journal is at   http://%s/claims\n", admin)
 	}
-	fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
+	if tokenFile != "" {
+		fmt.Printf("its admin token:    %s\n", tokenFile)
+	}
+	if cfg.Listen != "" {
+		fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
+	}
 }
 
 // readBuild names the program by what the Go toolchain stamped into it.
@@ -193,25 +221,25 @@ func connectionsByDescriptors() int {
 		}
 	}
 	const most = 1 << 20 // an unlimited machine still has only so much memory
-	return int(max(1, min(lim.Cur, most)-spareDescriptors))
+	return transport.ConnectionsFor(int(min(lim.Cur, most)) - spareDescriptors)
 }
 
-// memoryLimit is what this process may use, in bytes: what GOMEMLIMIT says, or the container's limit, or what the machine has.
+// memoryLimit is what this process may use, in bytes: what GOMEMLIMIT says, or nine tenths of the least of its control groups and
+// what the machine has. From here on the garbage collector keeps to it.
 func memoryLimit() int64 {
 	const unknown = 1 << 30
-	limit := debug.SetMemoryLimit(-1) // reads it
-	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
-			limit = min(limit, n)
+	limit, err := memlimit.Set(memlimit.WithProvider(func() (uint64, error) {
+		group, err := memlimit.FromCgroup()
+		machine, merr := memlimit.FromSystem()
+		if err != nil {
+			return machine, merr
 		}
-	}
-	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
-		var kib int64
-		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
-			limit = min(limit, kib<<10)
+		if merr != nil {
+			return group, nil
 		}
-	}
-	if limit == math.MaxInt64 {
+		return min(group, machine), nil
+	}))
+	if err != nil || limit == math.MaxInt64 {
 		return unknown
 	}
 	return limit

@@ -1,0 +1,237 @@
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"container/list"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// arrival is a TCP connection from its accept on. What has to come of it before its first request is known (a PROXY header, a TLS
+// handshake, the headers of the request) has one time limit for all. When it is upgraded, its socket takes the TCP connection
+// out of it; over TLS the arrival stays, below.
+type arrival struct {
+	net.Conn
+	until time.Time // no read may last longer, as long as nothing was requested
+	proxy proxyHeader
+	early []byte // was read together with the PROXY header, and follows it
+
+	requested atomic.Bool
+
+	// From here on of connections below TLS only, and the reader's.
+	raw syscall.RawConn // nil where reads always wait
+	now bool            // a read is not to wait: it gives EAGAIN, which TLS takes as no end
+}
+
+// proxyHeader is what is known of where a connection comes from, by the proxy before it.
+type proxyHeader struct {
+	kind proxyKind
+	once sync.Once
+	from net.Addr // as the header says; nil: the peer itself
+	err  error
+}
+
+type proxyKind uint8
+
+const (
+	noProxy       proxyKind = iota
+	proxyRequired           // without a header the connection ends
+	proxyOptional           // a header is passed over
+)
+
+// SetDeadline implements net.Conn.
+func (a *arrival) SetDeadline(t time.Time) error {
+	if err := a.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return a.SetWriteDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (a *arrival) SetReadDeadline(t time.Time) error {
+	if !a.requested.Load() && (t.IsZero() || t.After(a.until)) {
+		t = a.until
+	}
+	return a.Conn.SetReadDeadline(t)
+}
+
+// RemoteAddr implements net.Conn. It may have to wait for the PROXY header.
+func (a *arrival) RemoteAddr() net.Addr {
+	if a.header(); a.proxy.from != nil {
+		return a.proxy.from
+	}
+	return a.Conn.RemoteAddr()
+}
+
+// Read implements net.Conn.
+func (a *arrival) Read(p []byte) (n int, err error) {
+	if a.header(); a.proxy.err != nil {
+		return 0, a.proxy.err
+	}
+	if len(a.early) > 0 {
+		n = copy(p, a.early)
+		if a.early = a.early[n:]; len(a.early) == 0 {
+			a.early = nil
+		}
+		return n, nil
+	}
+	if !a.now {
+		return a.Conn.Read(p)
+	}
+	if rerr := a.raw.Read(func(fd uintptr) bool {
+		n, err = syscall.Read(int(fd), p)
+		return true
+	}); rerr != nil {
+		return 0, rerr
+	}
+	switch {
+	case err == syscall.EINTR:
+		return 0, syscall.EAGAIN
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// header reads the PROXY header, once.
+func (a *arrival) header() {
+	if a.proxy.kind != noProxy {
+		a.proxy.once.Do(a.readHeader)
+	}
+}
+
+func (a *arrival) readHeader() {
+	_ = a.SetReadDeadline(time.Time{})
+	br := bufio.NewReaderSize(a.Conn, 256)
+	unspecified(br)
+	h, err := proxyproto.Read(br)
+	switch {
+	case err == nil && h.Command.IsProxy():
+		if tcp, _, ok := h.TCPAddrs(); ok {
+			a.proxy.from = tcp
+		}
+	case err != nil && (a.proxy.kind != proxyOptional || err != proxyproto.ErrNoProxyProtocol): //nolint:errorlint // comes as it is
+		a.proxy.err = io.EOF // HTTP would answer any other with a 400
+		return
+	}
+	a.early, _ = br.Peek(br.Buffered())
+}
+
+// unspecified makes a version 2 header of command PROXY and family AF_UNSPEC one of command LOCAL, which says the same: the library
+// refuses the former. What else there is it leaves to the library.
+func unspecified(br *bufio.Reader) {
+	const command, family = 12, 13
+	if b, err := br.Peek(family + 1); err == nil && bytes.HasPrefix(b, proxyproto.SIGV2) &&
+		b[command] == byte(proxyproto.PROXY) && b[family] == byte(proxyproto.UNSPEC) {
+		b[command] = byte(proxyproto.LOCAL)
+	}
+}
+
+// door holds the connections that have arrived and are no WebSockets: not yet, or never. There is room for so many. One
+// more, and the one that nothing was heard of for the longest time has to go: so who says nothing, or slowly, keeps out
+// nobody, however many he is.
+type door struct {
+	room int
+	lost atomic.Int64 // ended before a request had come of them
+	out  atomic.Int64 // had to go for want of room
+
+	mu     sync.Mutex // guards the two below
+	inside list.List  // of *arrival, the longest silent first
+	places map[*arrival]*list.Element
+}
+
+func newDoor(room int) *door { return &door{room: room, places: make(map[*arrival]*list.Element)} }
+
+func (d *door) enter(a *arrival) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places[a] = d.inside.PushBack(a)
+	if d.inside.Len() > d.room {
+		longest := d.inside.Front().Value.(*arrival)
+		d.remove(longest)
+		d.out.Add(1)
+		_ = longest.Conn.Close() // whoever serves it finds out
+	}
+}
+
+func (d *door) remove(a *arrival) {
+	if e := d.places[a]; e != nil {
+		delete(d.places, a)
+		d.inside.Remove(e)
+	}
+}
+
+// follow is net/http's hook: where a connection stands.
+func (d *door) follow(c net.Conn, state http.ConnState) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	a := c.(*arrival)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch state {
+	case http.StateActive:
+		a.requested.Store(true)
+		if e := d.places[a]; e != nil {
+			d.inside.MoveToBack(e)
+		}
+	case http.StateHijacked:
+		d.remove(a)
+	case http.StateClosed:
+		if !a.requested.Load() {
+			d.lost.Add(1)
+		}
+		d.remove(a)
+	}
+}
+
+// listener accepts for the relay.
+type listener struct {
+	net.Listener
+	name, what, addr string // in logs, in errors, and where to listen
+	handler          http.Handler
+
+	door    *door       // nil where connections are taken as they come
+	tls     *tls.Config // nil for plain TCP
+	proxy   proxyKind
+	trusted networks // who may send PROXY headers
+}
+
+// Accept implements net.Listener. It waits for nothing but connections.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil || l.door == nil {
+			return c, err
+		}
+		a := &arrival{Conn: c, until: time.Now().Add(headerTimeout)}
+		if l.proxy != noProxy && l.mayAnnounce(c) {
+			a.proxy.kind = l.proxy
+		} else if l.proxy == proxyRequired {
+			_ = c.Close()
+			continue
+		}
+		l.door.enter(a)
+		if l.tls == nil {
+			return a, nil
+		}
+		return tls.Server(a, l.tls), nil
+	}
+}
+
+func (l *listener) mayAnnounce(c net.Conn) bool {
+	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	return err == nil && l.trusted.has(plainAddr(ap.Addr()))
+}
