@@ -59,6 +59,14 @@ func (r *Relay) Release(ctx context.Context, server messages.ServerID) (e slots.
 	return e, e.Decided == slots.Released, err
 }
 
+// RoundTrip returns when the registry has handled a message that is sent to it now, and so proves that it is alive: it does not
+// return while the registry hangs. Any goroutine may call it but an actor's.
+func (r *Relay) RoundTrip() {
+	answer := make(chan view, 1)
+	r.system.Root.Send(r.registryPID, look{answer: answer})
+	_, _ = waitFor(context.Background(), r, answer)
+}
+
 // await has the registry handle m, and gives the first entry that it made of it.
 func (r *Relay) await(ctx context.Context, m messages.ToRegistry) (slots.Entry, error) {
 	handled := make(chan slots.Entry, 1)

@@ -126,6 +126,36 @@ func panicsAt(pick func(who messages.ConnID, m any) bool) func(messages.ConnID, 
 	}
 }
 
+// TestRoundTripWaitsForTheRegistry: while that is busy with a claim, nothing comes back.
+func TestRoundTripWaitsForTheRegistry(t *testing.T) {
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	r := start(t, Config{tap: func(who messages.ConnID, m any) {
+		if _, claim := m.(messages.Claim); claim && who == "" {
+			close(entered)
+			<-goOn
+		}
+	}})
+	r.RoundTrip()
+	l := newLine()
+	var claimed sync.WaitGroup
+	claimed.Go(func() { l.claims(r, "alpha", "a") })
+	<-entered
+	back := make(chan struct{})
+	go func() {
+		r.RoundTrip()
+		close(back)
+	}()
+	select {
+	case <-back:
+		t.Error("a round trip through a registry that hangs")
+	case <-time.After(20 * time.Millisecond): // too short can only miss a fault
+	}
+	close(goOn)
+	<-back
+	claimed.Wait()
+	l.bye(t)
+}
+
 func TestPanicOfAConnectionEndsItAlone(t *testing.T) {
 	logged := &logs{}
 	r := start(t, Config{Log: slog.New(logged), tap: panicsAt(func(who messages.ConnID, m any) bool {

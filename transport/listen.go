@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"fmt"
-	"net"
 )
 
 // adminName is the admin listener's; it alone serves no strangers.
@@ -16,11 +15,11 @@ func (s *server) listen(ctx, life context.Context) (open []*listener, err error)
 	if err != nil {
 		return nil, err
 	}
-	// No TCP keep-alive: the heartbeat finds dead peers, and an idle connection is not to cost the kernel a packet each 15 s, nor
-	// an accepted one four system calls.
-	lc := net.ListenConfig{KeepAlive: -1}
+	if err := s.allServed(wanted); err != nil {
+		return nil, err
+	}
 	for _, l := range wanted {
-		if l.Listener, err = lc.Listen(ctx, "tcp", l.addr); err != nil {
+		if l.Listener, err = s.open(ctx, l.name, l.addr); err != nil {
 			for _, l := range open {
 				_ = l.Close()
 			}
@@ -48,7 +47,7 @@ func (s *server) listeners(life context.Context) (ls []*listener, err error) {
 	ls = append(ls, secure...)
 	if s.cfg.Listen != "" {
 		plain := public
-		plain.name, plain.what, plain.addr, plain.handler = "plain", "clients", s.cfg.Listen, s.routes()
+		plain.name, plain.what, plain.addr, plain.handler = Insecure, "clients", s.cfg.Listen, s.routes()
 		ls = append(ls, &plain)
 	}
 	return ls, nil
@@ -58,7 +57,7 @@ func (s *server) listeners(life context.Context) (ls []*listener, err error) {
 func (s *server) secureListeners(life context.Context, public listener) (ls []*listener, err error) {
 	k := &keeper{log: s.cfg.Log}
 	secure := public
-	secure.name, secure.what, secure.addr, secure.handler = "tls", "clients over TLS", s.cfg.HTTPSListen, s.routes()
+	secure.name, secure.what, secure.addr, secure.handler = HTTPS, "clients over TLS", s.cfg.HTTPSListen, s.routes()
 	switch {
 	case s.cfg.Certificate.File != "":
 		k.source, k.interval = s.cfg.Certificate.source(), ownInterval
@@ -71,7 +70,7 @@ func (s *server) secureListeners(life context.Context, public listener) (ls []*l
 		k.source, k.interval = i.source, acmeInterval
 		secure.tls, secure.handler = i.tlsConfig(k), i.only(secure.handler)
 		challenges := public
-		challenges.name, challenges.what, challenges.addr, challenges.handler = "http-01", "http-01", s.cfg.ACME.HTTPListen, i.challenges()
+		challenges.name, challenges.what, challenges.addr, challenges.handler = HTTP, "http-01", s.cfg.ACME.HTTPListen, i.challenges()
 		if challenges.proxy == proxyRequired {
 			challenges.proxy = proxyOptional // it asks nobody where he comes from
 		}

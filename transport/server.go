@@ -44,6 +44,12 @@ type Config struct {
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
 
+	// Inherited are listeners that were opened by somebody else, by their names. They are closed when a shutdown begins.
+	Inherited map[string]net.Listener
+	// Alive is called each AliveEvery, for as long as the registry handles what it is sent. It may be nil.
+	AliveEvery time.Duration
+	Alive      func()
+
 	ProxyProtocol       bool           // each connection begins with a PROXY header
 	TrustForwardedFor   bool           // X-Forwarded-For says where a request comes from
 	TrustedProxies      []netip.Prefix // believed in both
@@ -99,6 +105,8 @@ type server struct {
 	push                 *push.Sender
 	door                 *door
 	began                time.Time
+	inherited            []net.Listener // of those that the configuration has, what is served
+	unwatch              func()
 
 	mu       sync.Mutex     // guards leaving and arriving
 	leaving  bool           // a shutdown has begun: no upgrade is let in
@@ -164,6 +172,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 		s.sockets.goroutine(func() { errs <- public.Serve(l) })
 		defer public.Close()
 	}
+	s.unwatch = s.sockets.watch(s.cfg.AliveEvery, s.relay.RoundTrip, s.cfg.Alive)
 	if s.cfg.Started != nil {
 		s.cfg.Started(open[len(open)-1].Addr(), adminAddr)
 	}
@@ -171,6 +180,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 	case err = <-errs:
 	case <-ctx.Done():
 	}
+	s.handOver()
 	s.shutDown(cut)
 	if err == nil || errors.Is(err, http.ErrServerClosed) {
 		return context.Cause(cut)
@@ -333,6 +343,7 @@ func (s *server) shutDown(cut context.Context) {
 	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+s.cfg.DrainTimeout)
 	defer cancel()
 	s.sockets.closeAll(ctx, messages.CloseGoingAway, messages.ReasonShuttingDown, s.cfg.DrainSpread)
+	s.unwatch()
 	s.relay.Stop()
 }
 

@@ -175,11 +175,7 @@ func (set *sockets) connections() map[messages.ConnID]admin.Connection {
 // it cuts what is left.
 func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reason string, spread time.Duration) {
 	all := set.all(nil)
-	began := time.Now()
-	for i, s := range all {
-		wait(ctx, time.Until(began.Add(spread*time.Duration(i)/time.Duration(len(all)))))
-		s.ended(code, reason, true)
-	}
+	pace(ctx, spread, len(all), func(i int) { all[i].ended(code, reason, true) })
 	set.waitEmpty(ctx)
 	for _, s := range set.all(all[:0]) {
 		s.Close(messages.CloseNone, "")
@@ -199,18 +195,6 @@ func (set *sockets) waitEmpty(ctx context.Context) {
 	set.mu.Unlock()
 	select {
 	case <-empty:
-	case <-ctx.Done():
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 	case <-ctx.Done():
 	}
 }

@@ -70,6 +70,19 @@ type flags struct {
 	LogLevel    string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
+
+	inherited map[string]net.Listener
+}
+
+// takeSockets has the relay serve what a service manager has opened. The address of a plain one is held to the same rules as one
+// that a flag gives.
+func (f *flags) takeSockets(inherited map[string]net.Listener) error {
+	f.inherited = inherited
+	if l := inherited[transport.Insecure]; l != nil {
+		f.InsecureListen = l.Addr().String()
+		return f.Validate()
+	}
+	return nil
 }
 
 // envPrefix and the flag in capitals make a flag's environment twin.
@@ -259,8 +272,9 @@ func (f *flags) config() transport.Config {
 		Record: f.Record, RecordBytes: f.RecordBytes,
 		ProxyProtocol: f.ProxyProtocol, TrustForwardedFor: f.TrustXForwardedFor, TrustedProxies: f.TrustedProxies,
 		RateBurst: f.RateBurst, RatePerMinute: f.RatePerMinute, RateLoopback: f.RateLoopback, MaxConnectionsPerIP: f.MaxConnectionsPerIP,
-		PushKey: []byte(os.Getenv(pushVariable)),
-		Log:     f.logger(),
+		PushKey:   []byte(os.Getenv(pushVariable)),
+		Inherited: f.inherited,
+		Log:       f.logger(),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/alecthomas/kong"
@@ -56,7 +57,21 @@ func relay(args []string) int {
 	if err != nil {
 		return fail(exitConfig, err)
 	}
+	inherited, err := inherit()
+	if err == nil {
+		err = f.takeSockets(inherited)
+	}
+	if err != nil {
+		return fail(exitConfig, err)
+	}
 	cfg := f.config()
+	if cfg.AliveEvery, err = watchdog(); err != nil {
+		return fail(exitConfig, err)
+	}
+	service := manager{cfg.Log}
+	if cfg.AliveEvery > 0 {
+		cfg.Alive = service.alive
+	}
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = connectionsByDescriptors()
 	}
@@ -69,8 +84,11 @@ func relay(args []string) int {
 		token, tokenFile = leaveToken(&f, cfg)
 		return token
 	}
-	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin, tokenFile) }
-	err = serve(cfg)
+	cfg.Started = func(l, admin net.Addr) {
+		announce(cfg, l, admin, tokenFile)
+		service.ready()
+	}
+	err = serve(cfg, service)
 	if tokenFile != "" {
 		_ = os.Remove(tokenFile)
 	}
@@ -125,10 +143,13 @@ func dropEmptyTwins() error {
 	return nil
 }
 
+// stopSlack is what a shutdown may take beside its two flags, for what is cut at their end.
+const stopSlack = 10 * time.Second
+
 var errSecondSignal = errors.New("a second signal: ended at once")
 
 // serve runs until a first SIGTERM or SIGINT, and then until everything is closed or a second one comes.
-func serve(cfg transport.Config) error {
+func serve(cfg transport.Config, service manager) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
@@ -139,6 +160,7 @@ func serve(cfg transport.Config) error {
 	go func() { // ends with the process: a signal may come at any time
 		s := <-signals
 		cfg.Log.Info("shutting_down", "signal", s.String())
+		service.stopping(cfg.DrainSpread + cfg.DrainTimeout + stopSlack)
 		stop()
 		<-signals
 		cutNow(errSecondSignal)
