@@ -128,7 +128,7 @@ func (c Certificate) source() certificateSource {
 	)
 	return func() (*tls.Certificate, error) {
 		is := [2]stamp{stampOf(c.File), stampOf(c.KeyFile)}
-		if is == read {
+		if is == read && (cert != nil || fault != nil) {
 			return cert, fault
 		}
 		read = is

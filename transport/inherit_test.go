@@ -113,12 +113,12 @@ func TestHangingRegistryIsNotSaidToBeAlive(t *testing.T) {
 		var set sockets
 		hangs, alive := make(chan struct{}), 0
 		unwatch := set.watch(time.Second, func() { <-hangs }, func() { alive++ })
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if alive > 0 {
 			t.Errorf("said %d times", alive)
 		}
 		close(hangs)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		unwatch()
 		if alive < 10 {
 			t.Errorf("said %d times in 10 s", alive)

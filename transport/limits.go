@@ -28,6 +28,7 @@ type limits struct {
 	live     map[netip.Addr]int
 
 	limited, full rate.Sometimes // for the log
+	expiry        rate.Sometimes
 }
 
 // maxRemembered is how many addresses' rates are remembered: as many as a /16 has, in some 30 MB.
@@ -38,25 +39,13 @@ func newLimits(cfg *Config) *limits {
 		log: cfg.Log, burst: cfg.RateBurst, rate: rate.Limit(float64(cfg.RatePerMinute) / 60), loopback: cfg.RateLoopback,
 		connections: cfg.MaxConnectionsPerIP, live: make(map[netip.Addr]int),
 		limited: rate.Sometimes{Interval: time.Second}, full: rate.Sometimes{Interval: time.Second},
+		expiry: rate.Sometimes{Interval: time.Minute},
 	}
 	if l.burst > 0 && l.rate > 0 {
 		refilled := time.Duration(float64(l.burst)/float64(l.rate)*float64(time.Second)) + time.Second
 		l.upgrades = ttlcache.New(ttlcache.WithCapacity[netip.Addr, *rate.Limiter](maxRemembered), ttlcache.WithTTL[netip.Addr, *rate.Limiter](refilled))
 	}
 	return l
-}
-
-// start forgets in time, until stop.
-func (l *limits) start(run func(func())) {
-	if l.upgrades != nil {
-		run(l.upgrades.Start)
-	}
-}
-
-func (l *limits) stop() {
-	if l.upgrades != nil {
-		l.upgrades.Stop()
-	}
 }
 
 // counted is what an address counts as: of IPv6 whoever has one has its whole /64.
@@ -73,6 +62,7 @@ func (l *limits) mayUpgrade(from netip.Addr, now time.Time) (retry time.Duration
 	if l.upgrades == nil || from.IsLoopback() && !l.loopback {
 		return 0, true
 	}
+	l.expiry.Do(l.upgrades.DeleteExpired)
 	item, _ := l.upgrades.GetOrSetFunc(counted(from), func() *rate.Limiter { return rate.NewLimiter(l.rate, l.burst) })
 	limiter := item.Value()
 	if limiter.AllowN(now, 1) {

@@ -142,12 +142,12 @@ func TestEachAttemptCountsOnce(t *testing.T) {
 	}
 	phone := strings.Replace(without(request(r.addr, "home"), "X-Pyrycode-Version"), "/v1/server", "/v1/client", 1)
 	phone = with(phone, "X-Pyrycode-Token: t")
-	r.asks(phone)
+	r.upgrades(phone)
 	r.until("home", "attached", 1)
-	if code := <-r.asks(phone).living(); code != 4429 {
+	if code := <-r.upgrades(phone).living(); code != 4429 {
 		t.Fatalf("one phone too many is closed with %d", code)
 	}
-	if code := <-r.asks(strings.Replace(phone, "home", "nobody", 1)).living(); code != 4404 {
+	if code := <-r.upgrades(strings.Replace(phone, "home", "nobody", 1)).living(); code != 4404 {
 		t.Fatalf("a phone of nobody's is closed with %d", code)
 	}
 	for _, req := range []string{without(request(r.addr, "home"), "X-Pyrycode-Version"), without(request(r.addr, "home"), "Sec-WebSocket-Key")} {
@@ -193,8 +193,8 @@ func TestEachAttemptCountsOnce(t *testing.T) {
 	}
 }
 
-// asks dials, is upgraded, and does nothing more.
-func (r *running) asks(req string) *daemon {
+// upgrades dials, is upgraded, and does nothing more.
+func (r *running) upgrades(req string) *daemon {
 	r.t.Helper()
 	d, err := r.begin(req)
 	if err == nil {

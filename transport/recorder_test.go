@@ -46,8 +46,8 @@ func TestRecordReplays(t *testing.T) {
 	}
 }
 
-// lines are those of a record.
-func lines(t *testing.T, file string) (lines []string, dropped []int64) {
+// linesOf is the lines of a record.
+func linesOf(t *testing.T, file string) (lines []string, dropped []int64) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestRecordSaysWhatItMisses(t *testing.T) {
 	}
 	handle(1)
 	r.stop()
-	if ls, dropped := lines(t, file); len(dropped) != 1 || dropped[0] != recordRoom/2 || r.drops() != recordRoom/2 || len(ls) != 1+recordRoom+1+2 {
+	if ls, dropped := linesOf(t, file); len(dropped) != 1 || dropped[0] != recordRoom/2 || r.drops() != recordRoom/2 || len(ls) != 1+recordRoom+1+2 {
 		t.Errorf("%d lines, marks of %v, %d dropped", len(ls), dropped, r.drops())
 	}
 	b, _ := os.ReadFile(file)

@@ -174,7 +174,7 @@ func TestPaceAfterAStall(t *testing.T) {
 			pace(t.Context(), spread, n, func(i int) {
 				calls = append(calls, time.Since(began))
 				if i == 10 {
-					time.Sleep(stall)
+					<-time.After(stall)
 				}
 			})
 			for i := 1; i < n; i++ {

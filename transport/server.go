@@ -150,8 +150,6 @@ func Run(ctx, cut context.Context, cfg Config) error {
 }
 
 func (s *server) serve(ctx, cut context.Context) error {
-	s.limits.start(s.sockets.goroutine)
-	defer s.limits.stop()
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	open, err := s.listen(ctx, life)

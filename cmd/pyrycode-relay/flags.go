@@ -270,6 +270,8 @@ func (f *flags) config() transport.Config {
 		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
 		Record: f.Record, RecordBytes: f.RecordBytes,
+		HTTPSListen: f.HTTPSListen, Certificate: f.certificate(),
+		ACME:          transport.ACME{Domain: f.Domain, Cache: f.CertCache, HTTPListen: f.HTTPListen},
 		ProxyProtocol: f.ProxyProtocol, TrustForwardedFor: f.TrustXForwardedFor, TrustedProxies: f.TrustedProxies,
 		RateBurst: f.RateBurst, RatePerMinute: f.RatePerMinute, RateLoopback: f.RateLoopback, MaxConnectionsPerIP: f.MaxConnectionsPerIP,
 		PushKey:   []byte(os.Getenv(pushVariable)),

@@ -87,8 +87,11 @@ func (h *health) ask(ctx context.Context) (string, error) {
 		Binaries        int `json:"connected_binaries"`
 		Phones          int `json:"connected_phones"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said); err != nil || said.Status != "ok" {
-		return "", fmt.Errorf("%s: the answer is not a relay's (status %q, %v)", page, said.Status, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said); err != nil {
+		return "", fmt.Errorf("%s: the answer is not a relay's: %w", page, err)
+	}
+	if said.Status != "ok" {
+		return "", fmt.Errorf("%s: status %q, want ok", page, said.Status)
 	}
 	return fmt.Sprintf("ok: %s, %d binaries, %d phones", said.Version, said.Binaries, said.Phones), nil
 }

@@ -126,3 +126,13 @@ func TestProductionLooksAtSockets(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestListenersReachTheTransport as the flags say them.
+func TestListenersReachTheTransport(t *testing.T) {
+	f := flags{InsecureListen: ":1", HTTPSListen: ":2", HTTPListen: ":3", Domain: "relay.test", CertCache: "/c", TLSCert: "cert", TLSKey: "key"}
+	got := f.config()
+	if got.Listen != ":1" || got.HTTPSListen != ":2" || got.ACME.HTTPListen != ":3" || got.ACME.Domain != "relay.test" || got.ACME.Cache != "/c" ||
+		got.Certificate.File != "cert" || got.Certificate.KeyFile != "key" {
+		t.Errorf("%+v", got)
+	}
+}

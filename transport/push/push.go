@@ -67,7 +67,7 @@ type Sender struct {
 
 	life     context.Context //nolint:containedctx // a wake outlives the call that asked for it
 	end      context.CancelFunc
-	work     sync.WaitGroup // the wakes in flight, and the buckets' expiry
+	work     sync.WaitGroup // the wakes in flight
 	places   chan struct{}
 	buckets  *ttlcache.Cache[string, *rate.Limiter]
 	fetching singleflight.Group // of access tokens: one at a time, and all that wait share how it ends
@@ -77,12 +77,14 @@ type Sender struct {
 
 	outcomes [Outcomes]atomic.Int64
 	failures rate.Sometimes // for the log
+	expiry   rate.Sometimes
 }
 
 // New returns a Sender, which is to be closed.
 func New(cfg Config) *Sender {
 	s := &Sender{
 		log: cfg.Log, endpoint: cfg.Endpoint, places: make(chan struct{}, inFlight), failures: rate.Sometimes{Interval: time.Second},
+		expiry:  rate.Sometimes{Interval: time.Minute},
 		buckets: ttlcache.New(ttlcache.WithCapacity[string, *rate.Limiter](remembered), ttlcache.WithTTL[string, *rate.Limiter](burst*interval)),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -100,7 +102,6 @@ func New(cfg Config) *Sender {
 		Transport: connections, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // tokens go nowhere else
 	}
-	s.work.Go(s.buckets.Start)
 	return s
 }
 
@@ -108,7 +109,6 @@ func New(cfg Config) *Sender {
 func (s *Sender) Close() {
 	s.end()
 	if s.account != nil {
-		s.buckets.Stop()
 		s.client.CloseIdleConnections()
 	}
 	s.work.Wait()
@@ -144,6 +144,7 @@ func (s *Sender) mayWake(server, to, token string) bool {
 	default:
 		return false
 	}
+	s.expiry.Do(s.buckets.DeleteExpired)
 	bucket, _ := s.buckets.GetOrSetFunc(server, func() *rate.Limiter { return rate.NewLimiter(rate.Every(interval), burst) })
 	if !bucket.Value().Allow() {
 		<-s.places

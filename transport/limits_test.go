@@ -1,0 +1,389 @@
+package transport
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// anywhere lets a test's connections come from wherever it likes: through a proxy on this machine, which is trusted.
+func anywhere(cfg Config) Config {
+	cfg.ProxyProtocol, cfg.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	return cfg
+}
+
+// proxied is a PROXY header of version 1.
+func proxied(from string) string {
+	if strings.Contains(from, ":") {
+		return "PROXY TCP6 " + from + " 2001:db8::2 1234 443\r\n"
+	}
+	return "PROXY TCP4 " + from + " 192.0.2.2 1234 443\r\n"
+}
+
+// asks asks for an upgrade from an address, and gives the answer's status and its Retry-After in seconds.
+func (r *running) asks(from, request string) (status, retry int) {
+	r.t.Helper()
+	resp, _ := r.say(r.addr, proxied(from)+request)
+	if h := resp.Header.Get("Retry-After"); h != "" {
+		var err error
+		if retry, err = strconv.Atoi(h); err != nil {
+			r.t.Errorf("Retry-After: %s", h)
+		}
+	}
+	return resp.StatusCode, retry
+}
+
+// TestUpgradesPerAddress: an address may ask for so many at once, well or badly; then it is told how long to wait. Others are not
+// touched by that, and it is told in the log once a second.
+func TestUpgradesPerAddress(t *testing.T) {
+	var log lines
+	cfg := anywhere(testConfig())
+	cfg.RateBurst, cfg.RatePerMinute, cfg.Log = 5, 2, log.log()
+	r := run(t, cfg)
+	good := request(r.addr, "home")
+	for n := range 5 {
+		if status, _ := r.asks("192.0.2.1", without(good, "X-Pyrycode-Version")); status != 400 {
+			t.Fatalf("number %d: %d", n, status)
+		}
+	}
+	for range 20 {
+		if status, retry := r.asks("192.0.2.1", good); status != 429 || retry < 25 || retry > 30 {
+			t.Fatalf("beyond the burst: %d, Retry-After %d; want 429 and the half minute that one takes", status, retry)
+		}
+	}
+	if n := log.count("rate_limited"); n < 1 || n > 20 {
+		t.Errorf("rate_limited was logged %d times", n)
+	}
+	for _, other := range []string{"192.0.2.3", "2001:db8::1"} {
+		if status, _ := r.asks(other, good); status != 101 {
+			t.Errorf("%s: %d", other, status)
+		}
+	}
+	if status, _ := r.asks("192.0.2.1", strings.Replace(without(good, "Upgrade"), "/v1/server", "/healthz", 1)); status != 200 {
+		t.Errorf("/healthz of a limited address: %d", status)
+	}
+	if status, _ := r.asks("192.0.2.1", without(good, "Upgrade")); status != 426 {
+		t.Errorf("no upgrade, of a limited address: %d", status)
+	}
+}
+
+// TestNetworkOfIPv6CountsAsOne: whoever has an address has a /64 of them.
+func TestNetworkOfIPv6CountsAsOne(t *testing.T) {
+	cfg := anywhere(testConfig())
+	cfg.RateBurst, cfg.RatePerMinute = 3, 1
+	r := run(t, cfg)
+	bad := without(request(r.addr, "home"), "User-Agent")
+	for n := range 6 {
+		want := 400
+		if n >= 3 {
+			want = 429
+		}
+		if got, _ := r.asks(fmt.Sprintf("2001:db8:0:1:%x::%x", n, n), bad); got != want {
+			t.Errorf("number %d of a /64: %d, want %d", n, got, want)
+		}
+	}
+	if got, _ := r.asks("2001:db8:0:2::1", bad); got != 400 {
+		t.Errorf("the next /64: %d", got)
+	}
+}
+
+func TestLoopbackHasNoRateUnlessAsked(t *testing.T) {
+	for _, too := range []bool{false, true} {
+		cfg := testConfig()
+		cfg.RateBurst, cfg.RatePerMinute, cfg.RateLoopback = 2, 1, too
+		r := run(t, cfg)
+		for n := range 5 {
+			want := 400
+			if too && n >= 2 {
+				want = 429
+			}
+			if resp, _ := r.say(r.addr, without(request(r.addr, "home"), "User-Agent")); resp.StatusCode != want {
+				t.Errorf("rate of loopback %t, number %d: %s", too, n, resp.Status)
+			}
+		}
+	}
+}
+
+func TestRateRefills(t *testing.T) {
+	l := newLimits(&Config{RateBurst: 20, RatePerMinute: 10, Log: testConfig().Log})
+	a, now := netip.MustParseAddr("192.0.2.1"), time.Now()
+	take := func() (n int, retry time.Duration) {
+		for {
+			wait, ok := l.mayUpgrade(a, now)
+			if !ok {
+				return n, wait
+			}
+			n++
+		}
+	}
+	if n, retry := take(); n != 20 || retry != 6*time.Second {
+		t.Errorf("at once: %d, then one in %v", n, retry)
+	}
+	now = now.Add(time.Minute)
+	if n, _ := take(); n != 10 {
+		t.Errorf("a minute later: %d", n)
+	}
+	now = now.Add(time.Hour)
+	if n, _ := take(); n != 20 {
+		t.Errorf("an hour later: %d", n)
+	}
+}
+
+// TestRatesAreForgotten: what is remembered of addresses has a bound, whoever asks.
+func TestRatesAreForgotten(t *testing.T) {
+	l := newLimits(&Config{RateBurst: 20, RatePerMinute: 10, Log: testConfig().Log})
+	a := netip.MustParseAddr("10.0.0.0")
+	for range maxRemembered + 1000 {
+		l.mayUpgrade(a, time.Now())
+		a = a.Next()
+	}
+	if n := l.upgrades.Len(); n != maxRemembered {
+		t.Errorf("%d addresses are remembered, want %d", n, maxRemembered)
+	}
+}
+
+// TestConnectionsPerAddress: one too many gets 503, others come in, and a place that was left is given again.
+func TestConnectionsPerAddress(t *testing.T) {
+	var log lines
+	cfg := anywhere(testConfig())
+	cfg.MaxConnectionsPerIP, cfg.Log = 2, log.log()
+	r := run(t, cfg)
+	from := func(a, id string) *daemon {
+		t.Helper()
+		d, err := r.begin(proxied(a) + request(r.addr, id))
+		if err == nil {
+			err = d.upgraded()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	first := from("192.0.2.1", "a")
+	from("192.0.2.1", "b")
+	for range 3 { // refused ones take no place
+		if status, retry := r.asks("192.0.2.1", request(r.addr, "c")); status != 503 || retry == 0 {
+			t.Errorf("the third: %d, Retry-After %d", status, retry)
+		}
+		if status, _ := r.asks("192.0.2.3", without(request(r.addr, "c"), "User-Agent")); status != 400 {
+			t.Errorf("refused by the gate: %d", status)
+		}
+		if status, _ := r.asks("192.0.2.3", without(request(r.addr, "c"), "Sec-WebSocket-Key")); status != 400 {
+			t.Errorf("refused by the library: %d", status)
+		}
+	}
+	from("192.0.2.3", "d")
+	from("192.0.2.3", "e")
+	if n := log.count("conn_cap_reached"); n < 1 || n > 3 {
+		t.Errorf("conn_cap_reached was logged %d times", n)
+	}
+	first.drop("reset")
+	for {
+		if status, _ := r.asks("192.0.2.1", request(r.addr, "f")); status == 101 {
+			break
+		}
+	}
+}
+
+// TestLimitsInTheirOrder: what is refused for two reasons is refused for the first.
+func TestLimitsInTheirOrder(t *testing.T) {
+	cfg := anywhere(testConfig())
+	cfg.RateBurst, cfg.RatePerMinute, cfg.MaxConnections = 1, 1, 1
+	r := run(t, cfg)
+	bad := without(request(r.addr, "home"), "X-Pyrycode-Server")
+	d, err := r.begin(proxied("192.0.2.9") + request(r.addr, "home"))
+	if err == nil {
+		err = d.upgraded()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if status, _ := r.asks("192.0.2.1", with(bad, "X-Padding: "+strings.Repeat("x", headerBytes+5<<10))); status != 431 {
+		t.Errorf("too large, and all else: %d", status)
+	}
+	if status, _ := r.asks("192.0.2.1", bad); status != 503 {
+		t.Errorf("no room, and a bad header: %d", status)
+	}
+	if status, _ := r.asks("192.0.2.1", bad); status != 429 {
+		t.Errorf("too fast, no room, and a bad header: %d", status)
+	}
+}
+
+// TestWhereAConnectionComesFrom, as the PROXY header says: v1 or v2, at once or in pieces, with more behind it.
+func TestWhereAConnectionComesFrom(t *testing.T) {
+	var log lines
+	cfg := anywhere(testConfig())
+	cfg.Log = log.log()
+	r := run(t, cfg)
+	secured := anywhere(testConfig())
+	secured.Listen, secured.HTTPSListen, secured.Certificate, secured.Log = "", "127.0.0.1:0", valid(t), log.log()
+	s := run(t, secured)
+	v2 := func(command proxyproto.ProtocolVersionAndCommand, family proxyproto.AddressFamilyAndProtocol, block string) string {
+		return string(proxyproto.SIGV2) + string([]byte{byte(command), byte(family), 0, byte(len(block))}) + block
+	}
+	v4, tlv := "\xc0\x00\x02\x07\xc0\x00\x02\x08\x01\x02\x01\x03", "\x04\x00\x01x"
+	for what, c := range map[string]struct{ header, remote string }{
+		"v1 TCP4":         {"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "192.0.2.1"},
+		"v1 TCP6":         {"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n", "2001:db8::1"},
+		"v1 UNKNOWN":      {"PROXY UNKNOWN\r\n", "127.0.0.1"},
+		"v1 UNKNOWN, say": {"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", "127.0.0.1"},
+		"v2":              {v2(proxyproto.PROXY, proxyproto.TCPv4, v4), "192.0.2.7"},
+		"v2 with more":    {v2(proxyproto.PROXY, proxyproto.TCPv4, v4+tlv), "192.0.2.7"},
+		"v2 LOCAL":        {v2(proxyproto.LOCAL, proxyproto.UNSPEC, ""), "127.0.0.1"},
+		"v2 LOCAL, says":  {v2(proxyproto.LOCAL, proxyproto.TCPv4, v4), "127.0.0.1"},
+		"v2 AF_UNSPEC":    {v2(proxyproto.PROXY, proxyproto.UNSPEC, ""), "127.0.0.1"},
+		"v2 AF_UNSPEC, x": {v2(proxyproto.PROXY, proxyproto.UNSPEC, tlv), "127.0.0.1"},
+	} {
+		id := strings.NewReplacer(" ", "-", ",", "").Replace(what)
+		d, err := r.begin(c.header + request(r.addr, id) + string(frame(ping, []byte("early"))))
+		if err == nil {
+			err = d.upgraded()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		if op, payload, err := readFrame(d.br); err != nil || op != opPong || string(payload) != "early" {
+			t.Errorf("%s: what came with the upgrade is lost: %d %q %v", what, op, payload, err)
+		}
+		d.echoPing(t)
+		d.Close()
+		over, err := s.secureOver(s.dialer, c.header, request(s.addr, id))
+		if err != nil {
+			t.Errorf("%s, TLS behind it: %v", what, err)
+			continue
+		}
+		over.echoPing(t)
+		over.Close()
+		for _, relay := range []*running{r, s} {
+			relay.until(id, "released", 1)
+		}
+		for n := 0; n < 2; {
+			log.mu.Lock()
+			n = strings.Count(log.text.String(), "msg=server_claimed server_id="+id+" binary_version=1 conn_id=server-"+id+"-")
+			text := log.text.String()
+			log.mu.Unlock()
+			if n < 2 {
+				continue
+			}
+			for line := range strings.Lines(text) {
+				if strings.Contains(line, "msg=server_claimed server_id="+id+" ") && !strings.HasSuffix(line, "remote="+c.remote+"\n") {
+					t.Errorf("%s: want remote=%s in %s", what, c.remote, line)
+				}
+			}
+		}
+	}
+}
+
+// TestProxyHeaderIsRequired, and believed of nobody else.
+func TestProxyHeaderIsRequired(t *testing.T) {
+	r := run(t, anywhere(testConfig()))
+	untrusted := anywhere(testConfig())
+	untrusted.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	u := run(t, untrusted)
+	good := request(r.addr, "home")
+	for what, c := range map[string]struct {
+		to   *running
+		sent string
+	}{
+		"none": {r, good}, "half": {r, "PROXY TCP4 192.0.2.1"}, "wrong address": {r, "PROXY TCP4 192.0.2.999 192.0.2.2 1 2\r\n" + good},
+		"words behind": {r, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n" + good}, "no end": {r, "PROXY " + strings.Repeat("x", 4000)},
+		"v2, too short": {r, string(proxyproto.SIGV2) + "\x21\x11\x00\x02\x01\x02" + good}, "v2, another version": {r, string(proxyproto.SIGV2) + "\x31\x11\x00\x00" + good},
+		"from elsewhere": {u, proxied("192.0.2.1") + good}, "none, from elsewhere": {u, good},
+	} {
+		d, err := c.to.begin(c.sent)
+		if err != nil {
+			continue // gone already
+		}
+		if tcp, ok := d.Conn.(interface{ CloseWrite() error }); ok {
+			_ = tcp.CloseWrite()
+		}
+		if b, err := d.br.ReadByte(); err == nil {
+			t.Errorf("%s: answered, beginning with %q", what, b)
+		}
+		d.Close()
+	}
+	r.untouched()
+	u.untouched()
+	without := run(t, testConfig())
+	if resp, _ := without.say(without.addr, proxied("192.0.2.1")+good); resp.StatusCode != 400 {
+		t.Errorf("where none is expected: %s", resp.Status)
+	}
+}
+
+// TestForwardedHops is docs/protocol.md 7, row by row.
+func TestForwardedHops(t *testing.T) {
+	trusted := networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fc00::/7")}
+	for _, c := range []struct {
+		peer string
+		xff  []string
+		want string
+	}{
+		{"127.0.0.1", nil, "127.0.0.1"},
+		{"127.0.0.1", []string{""}, "127.0.0.1"},
+		{"127.0.0.1", []string{"192.0.2.1"}, "192.0.2.1"},
+		{"127.0.0.1", []string{"192.0.2.1:1234"}, "192.0.2.1"},
+		{"127.0.0.1", []string{"[2001:db8::1]:1234"}, "2001:db8::1"},
+		{"127.0.0.1", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		{"127.0.0.1", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"127.0.0.1", []string{"2001:db8::1%eth0"}, "2001:db8::1"},
+		{"127.0.0.1", []string{"::ffff:192.0.2.1"}, "192.0.2.1"},
+		{"192.0.2.9", []string{"192.0.2.1"}, "192.0.2.9"}, // who is not trusted is not believed
+		{"127.0.0.1", []string{"192.0.2.1, 192.0.2.2"}, "192.0.2.2"},
+		{"127.0.0.1", []string{"192.0.2.1,192.0.2.2, 10.1.1.1"}, "192.0.2.2"},
+		{"127.0.0.1", []string{"192.0.2.1", "192.0.2.2", "10.1.1.1"}, "192.0.2.2"}, // several headers are one
+		{"127.0.0.1", []string{"192.0.2.2,\t10.1.1.1 , ,"}, "192.0.2.2"},           // an empty one is no hop
+		{"127.0.0.1", []string{"192.0.2.1, unknown, 10.1.1.1"}, "10.1.1.1"},        // at no address the hop to its right
+		{"127.0.0.1", []string{"192.0.2.1, unknown"}, "127.0.0.1"},
+		{"127.0.0.1", []string{"192.0.2.1, [2001:db8::1"}, "127.0.0.1"},
+		{"127.0.0.1", []string{"10.3.3.3, fc00::2, 10.1.1.1"}, "10.3.3.3"}, // all trusted: the left-most
+		{"::ffff:127.0.0.1", []string{"192.0.2.1"}, "192.0.2.1"},
+	} {
+		s := &server{cfg: Config{TrustForwardedFor: true, TrustedProxies: trusted}}
+		r := &http.Request{RemoteAddr: netip.AddrPortFrom(netip.MustParseAddr(c.peer), 80).String(), Header: http.Header{"X-Forwarded-For": c.xff}}
+		if got := s.from(r).String(); got != c.want {
+			t.Errorf("%s, %q: %s, want %s", c.peer, c.xff, got, c.want)
+		}
+		s.cfg.TrustForwardedFor = false
+		if got, want := s.from(r).String(), strings.TrimPrefix(c.peer, "::ffff:"); got != want {
+			t.Errorf("%s, %q, not asked to believe it: %s", c.peer, c.xff, got)
+		}
+	}
+}
+
+// TestDoorTurnsOutTheLongestSilent: there is always room for the next.
+func TestDoorTurnsOutTheLongestSilent(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxConnections = 4
+	r := run(t, cfg)
+	held := r.daemon("home")
+	var silent []*daemon
+	for range 3 * doorFor(cfg.MaxConnections) {
+		d, err := r.begin("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		silent = append(silent, d)
+	}
+	r.daemon("another").Close()
+	var cut sync.WaitGroup
+	for _, d := range silent[:doorFor(cfg.MaxConnections)] { // long before their time is over, or not: they are cut
+		cut.Go(func() {
+			if _, err := d.br.ReadByte(); err == nil {
+				t.Error("answered")
+			}
+		})
+	}
+	cut.Wait()
+	held.echoPing(t)
+}
