@@ -110,6 +110,7 @@ func TestVerdicts(tt *testing.T) {
 		"taken over by one that left before it knew": {claims: []Claim{
 			holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 0, left(5260)),
 		}},
+		"the tool stops looking while it leaves": {claims: []Claim{holder(1, 10, 20, func(c *Claim) { c.Leaving = t(90) }), holder(2, 95, 98)}},
 		"the relay ends": {
 			rules:  func(r *Rules) { r.Shutdown = t(80) },
 			claims: []Claim{holder(1, 10, 20, closed(90, CodeGoingAway, ReasonGoingAway)), holder(2, 85, 0, closed(91, CodeGoingAway, ReasonGoingAway))},
