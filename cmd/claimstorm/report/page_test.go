@@ -111,6 +111,11 @@ func TestPageInABrowser(t *testing.T) {
 			t.Fatalf("that was the %s", at.name)
 		}
 	}
+	mute := browser.Eval[[]string](p, `[...document.querySelectorAll("figure")].filter(f => !f.querySelector(".plot[role=img][aria-label]") || !f.querySelector("table tbody tr"))
+		.map(f => f.dataset.plot)`)
+	if len(mute) > 0 {
+		t.Errorf("plots without a name or a table beside them: %q", mute)
+	}
 	if n := browser.Eval[int](p, `document.querySelectorAll("script").length + document.images.length`); n != 3 {
 		t.Errorf("%d scripts and images; want 3, and none of a peer's", n)
 	}
