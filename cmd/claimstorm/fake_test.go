@@ -58,11 +58,16 @@ type fakeConn struct {
 // startFake gives the URL of a relay that is broken that way.
 func startFake(t *testing.T, fault string) string {
 	t.Helper()
+	return "ws" + strings.TrimPrefix(serveFake(t, fault, httptest.NewServer).URL, "http")
+}
+
+func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Server) *httptest.Server {
+	t.Helper()
 	f := &fake{fault: fault, grace: 30 * time.Second, silent: time.Second, every: time.Millisecond, slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/server", f.server)
 	mux.HandleFunc("GET /v1/client", f.client)
-	srv := httptest.NewServer(mux)
+	srv := serve(mux)
 	t.Cleanup(func() {
 		f.mu.Lock()
 		f.gone = true
@@ -73,7 +78,7 @@ func startFake(t *testing.T, fault string) string {
 		srv.Close()
 		f.running.Wait()
 	})
-	return "ws" + strings.TrimPrefix(srv.URL, "http")
+	return srv
 }
 
 func (f *fake) upgrade(w http.ResponseWriter, r *http.Request, id string) *fakeConn {

@@ -178,7 +178,7 @@ func arrived(all []*pair) (n int64) {
 }
 
 func whole(all []*pair) bool {
-	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.dead.Load() && !(p.up.whole() && p.down.whole()) })
+	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.dead.Load() && (!p.up.whole() || !p.down.whole()) })
 }
 
 // read serves one end until its connection ends.
