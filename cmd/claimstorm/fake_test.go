@@ -195,11 +195,6 @@ func (f *fake) claim(s *fakeSlot, c *fakeConn) {
 	case f.fault == "old proof of life counted" && time.Since(s.proof) < time.Second:
 		f.refuse(c)
 		return
-	case f.fault == "living holder taken over" && !s.spared:
-		s.spared = true
-		s.holder.close(1011, "heartbeat timeout")
-		s.holder = c
-		return
 	}
 	if len(s.waiting) == 0 && !s.spared {
 		f.contests++
@@ -268,6 +263,12 @@ func (f *fake) answered(s *fakeSlot, c *fakeConn, payload []byte) {
 		return
 	}
 	s.out, s.proof = false, time.Now()
+	if f.fault == "living holder taken over" && len(s.waiting) > 0 {
+		c.close(1011, "heartbeat timeout")
+		s.holder, s.waiting = s.waiting[0], s.waiting[1:]
+		f.ask(s)
+		return
+	}
 	var later []*fakeConn
 	for _, w := range s.waiting {
 		if w.needs <= s.number {
