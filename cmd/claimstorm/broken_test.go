@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pyrycode/pyrycode-relay/cmd/claimstorm/report"
 )
@@ -129,5 +132,52 @@ func TestTakeoversAreSeen(t *testing.T) {
 	}
 	if r.code != 0 || r.result.Headline.Takeovers == 0 {
 		t.Errorf("exit %d\n%s", r.code, r.screen)
+	}
+}
+
+// TestLoadsGoOverTLS, where the certificate is one to be trusted.
+func TestLoadsGoOverTLS(t *testing.T) {
+	t.Parallel()
+	srv := serveFake(t, "", httptest.NewTLSServer)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append(storms, "--probe-timeout", "30s", "--url", "wss"+strings.TrimPrefix(srv.URL, "https"))
+	if r := claimstorm(t, append(args, "--ca", ca)...); r.code != 0 {
+		t.Errorf("exit %d\n%s", r.code, r.screen)
+	}
+	if r := claimstorm(t, args...); r.code != 3 || !strings.Contains(r.screen, "certificate") {
+		t.Errorf("exit %d\n%s", r.code, r.screen)
+	}
+}
+
+// TestSeedRepeatsTheChoices of every client.
+func TestSeedRepeatsTheChoices(t *testing.T) {
+	c, ids := churn{Hold: time.Second}, []string{"a", "b", "c"}
+	draw := func(seed, client uint64) (all []chances) {
+		rng := (&session{load: &load{output: output{Seed: seed}}}).rng(client)
+		for range 20 {
+			all = append(all, c.draw(rng, ids))
+		}
+		return all
+	}
+	if !slices.Equal(draw(1, 2), draw(1, 2)) {
+		t.Error("one seed, two stories")
+	}
+	if slices.Equal(draw(1, 2), draw(1, 3)) || slices.Equal(draw(1, 2), draw(2, 2)) {
+		t.Error("another client or another seed, and the same story")
+	}
+}
+
+func TestTheToolSaysWhenItIsTheBottleneck(t *testing.T) {
+	for _, c := range []struct {
+		share  float64
+		behind time.Duration
+		says   string
+	}{{0.1, time.Millisecond, ""}, {0.7, 0, "70 % of all cores"}, {0.1, time.Second, "1s behind"}} {
+		if got := bottleneck(c.share, c.behind); (c.says == "") != (got == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%+v: %q", c, got)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func (c *churn) drive(ctx context.Context, s *session) {
 		rng := s.rng(uint64(n))
 		clients.Go(func() {
 			for ctx.Err() == nil && !s.gone() {
-				c.once(ctx, s, rng, ids[rng.IntN(len(ids))])
+				c.once(ctx, s, c.draw(rng, ids))
 			}
 		})
 	}
@@ -63,33 +63,45 @@ func (c *churn) drive(ctx context.Context, s *session) {
 	clients.Wait()
 }
 
-// once is one claim of one client. All its chances are drawn at once, so that they do not depend on what the relay does.
-func (c *churn) once(ctx context.Context, s *session, rng *rand.Rand, id string) {
-	stay := min(time.Duration(rng.ExpFloat64()*float64(c.Hold)), 10*c.Hold)
-	rest := time.Duration(rng.Float64() * float64(c.Hold))
-	share := rng.Float64()
-	claim, err := s.prepare(ctx, id)
+// chances are what one claim of one client leaves to chance. All are drawn at once, so that they do not depend on what the relay does.
+type chances struct {
+	id         string
+	stay, rest time.Duration // how long it holds, or waits; and how long the client rests after it
+	share      float64       // which way it leaves
+}
+
+func (c *churn) draw(rng *rand.Rand, ids []string) chances {
+	return chances{
+		id:    ids[rng.IntN(len(ids))],
+		stay:  min(time.Duration(rng.ExpFloat64()*float64(c.Hold)), 10*c.Hold),
+		rest:  time.Duration(rng.Float64() * float64(c.Hold)),
+		share: rng.Float64(),
+	}
+}
+
+// once is one claim.
+func (c *churn) once(ctx context.Context, s *session, by chances) {
+	defer pause(ctx, by.rest)
+	claim, err := s.prepare(ctx, by.id)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.missed(err)
 		}
-		pause(ctx, rest)
 		return
 	}
 	claim.ask()
-	switch claim.stay(ctx, stay); {
-	case share < c.Silence:
+	switch claim.stay(ctx, by.stay); {
+	case by.share < c.Silence:
 		claim.fallSilent()
 		claim.stay(ctx, 2*c.ProbeTimeout) // a claim behind it takes over; where none is, nothing happens
 		claim.leave(byReset)
-	case share < c.Silence+c.Reset:
+	case by.share < c.Silence+c.Reset:
 		claim.leave(byReset)
-	case share < c.Silence+2*c.Reset:
+	case by.share < c.Silence+2*c.Reset:
 		claim.leave(byFIN)
 	default:
 		claim.leave(cleanly)
 	}
-	pause(ctx, rest)
 }
 
 // stay waits for so long, or until it has ended.

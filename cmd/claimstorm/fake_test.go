@@ -58,11 +58,16 @@ type fakeConn struct {
 // startFake gives the URL of a relay that is broken that way.
 func startFake(t *testing.T, fault string) string {
 	t.Helper()
+	return "ws" + strings.TrimPrefix(serveFake(t, fault, httptest.NewServer).URL, "http")
+}
+
+func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Server) *httptest.Server {
+	t.Helper()
 	f := &fake{fault: fault, grace: 30 * time.Second, silent: time.Second, every: time.Millisecond, slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/server", f.server)
 	mux.HandleFunc("GET /v1/client", f.client)
-	srv := httptest.NewServer(mux)
+	srv := serve(mux)
 	t.Cleanup(func() {
 		f.mu.Lock()
 		f.gone = true
@@ -73,7 +78,7 @@ func startFake(t *testing.T, fault string) string {
 		srv.Close()
 		f.running.Wait()
 	})
-	return "ws" + strings.TrimPrefix(srv.URL, "http")
+	return srv
 }
 
 func (f *fake) upgrade(w http.ResponseWriter, r *http.Request, id string) *fakeConn {
@@ -190,11 +195,6 @@ func (f *fake) claim(s *fakeSlot, c *fakeConn) {
 	case f.fault == "old proof of life counted" && time.Since(s.proof) < time.Second:
 		f.refuse(c)
 		return
-	case f.fault == "living holder taken over" && !s.spared:
-		s.spared = true
-		s.holder.close(1011, "heartbeat timeout")
-		s.holder = c
-		return
 	}
 	if len(s.waiting) == 0 && !s.spared {
 		f.contests++
@@ -263,6 +263,12 @@ func (f *fake) answered(s *fakeSlot, c *fakeConn, payload []byte) {
 		return
 	}
 	s.out, s.proof = false, time.Now()
+	if f.fault == "living holder taken over" && len(s.waiting) > 0 {
+		c.close(1011, "heartbeat timeout")
+		s.holder, s.waiting = s.waiting[0], s.waiting[1:]
+		f.ask(s)
+		return
+	}
 	var later []*fakeConn
 	for _, w := range s.waiting {
 		if w.needs <= s.number {

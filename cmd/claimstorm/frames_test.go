@@ -64,7 +64,7 @@ func TestAStreamTellsWhatBefellIt(t *testing.T) {
 		"1 2 3 5 5 4": {doubled: 1, swapped: 1},
 	} {
 		s := newStream("up000001", []int{minFrame}, 0, newTally())
-		for _, n := range strings.Fields(arrivals) {
+		for n := range strings.FieldsSeq(arrivals) {
 			frame := appendOurs(nil, s.name, int64(n[0]-'0'), 0, minFrame)
 			if n == "0" {
 				frame[1] ^= 1

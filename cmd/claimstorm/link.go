@@ -149,7 +149,7 @@ func (l *link) next() (opcode byte, payload []byte, err error) {
 func (l *link) header() (fin bool, op byte, length int64, err error) {
 	var b [8]byte
 	if b[0], err = l.br.ReadByte(); err != nil {
-		if err == io.EOF && l.partial {
+		if errors.Is(err, io.EOF) && l.partial {
 			err = io.ErrUnexpectedEOF
 		}
 		return false, 0, 0, err
@@ -183,7 +183,7 @@ func (l *link) header() (fin bool, op byte, length int64, err error) {
 
 // inside makes an end of the stream in the middle of a frame one that was not expected.
 func inside(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

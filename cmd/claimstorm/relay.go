@@ -114,13 +114,14 @@ func (c *pairs) join(ctx context.Context, s *session, id string, n int, y *tally
 	p.readers.Go(func() { p.read(p.binary, "binary", p.fromPhone) })
 	ctx, cancel := context.WithTimeout(ctx, handshakeWithin)
 	defer cancel()
-	for pause(ctx, 0) {
-		if p.phone, err = s.fleet.join(ctx, "/v1/client", id, "X-Pyrycode-Token: claimstorm", "X-Pyrycode-Device-Name: claimstorm"); err != nil {
+	for ctx.Err() == nil {
+		phone, failed := s.fleet.join(ctx, "/v1/client", id, "X-Pyrycode-Token: claimstorm", "X-Pyrycode-Device-Name: claimstorm")
+		if err = failed; err != nil {
 			break
 		}
-		phone := p.phone
+		p.phone = phone
 		p.readers.Go(func() { p.read(phone, "phone", p.fromBinary) })
-		_ = p.phone.write(opText, []byte(greeting))
+		_ = phone.write(opText, []byte(greeting))
 		select {
 		case p.conn = <-p.greeted:
 			return p, nil
@@ -178,7 +179,7 @@ func arrived(all []*pair) (n int64) {
 }
 
 func whole(all []*pair) bool {
-	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.dead.Load() && !(p.up.whole() && p.down.whole()) })
+	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.dead.Load() && (!p.up.whole() || !p.down.whole()) })
 }
 
 // read serves one end until its connection ends.

@@ -37,7 +37,7 @@ func (c *quick) Validate() error {
 
 // The times of a relay that is started to be tried: short, so that a minute shows takeovers and graces.
 var (
-	quickTimes = []string{"--grace", "2s", "--probe-timeout", "1500ms"}
+	quickTimes = []string{"--grace", "2s", "--probe-timeout", "2s"}
 	quickFlags = append([]string{"--journal", "1000000", "--log-level", "error"}, quickTimes...)
 )
 
@@ -46,7 +46,7 @@ func (c *quick) run(e *environment) int {
 	if c.URL == "" {
 		r, err := startRelay(c.relayPath())
 		if err != nil {
-			fmt.Fprintln(e.stderr, "claimstorm:", err)
+			_ = e.usage(err)
 			return exitUnreachable
 		}
 		defer r.stop()

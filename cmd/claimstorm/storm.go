@@ -236,7 +236,7 @@ func (r *round) end(ctx context.Context) {
 	each(len(left), dialers, func(i int) {
 		c := left[i]
 		k := r.contests[slices.IndexFunc(r.contests, func(k *contest) bool { return k.id == c.claim.Server })]
-		answered := c.answers(r.storm.load.ProbeTimeout + 2*r.storm.load.Slack)
+		answered := c.answers(r.storm.ProbeTimeout + 2*r.storm.Slack)
 		c.leave(cleanly)
 		r.s.looked(checkWinner, 1)
 		switch {

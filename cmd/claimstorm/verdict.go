@@ -72,8 +72,8 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 		r.Verdict = report.Pass
 		why = append(why, fmt.Sprintf("%d checks held.", len(r.Checks)))
 	}
-	if ctx.Err() != nil {
-		why = append(why, "It was interrupted.")
+	if ctx.Err() != nil { // which explains a void, and little else
+		why = slices.Insert(why, min(len(r.Violations), len(why)), "It was interrupted.")
 	}
 	r.Why = append(why, s.notes...)
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,25 @@ func startRelay() (url string, stop func()) {
 func must(err error) {
 	if err != nil {
 		panic(err)
+	}
+}
+
+// claim claims, and waits for the grant, which the wire has no word for: a phone that came sooner would be turned away.
+func claim(ctx context.Context, d *client.Dialer) *client.Binary {
+	b, err := d.Binary(ctx, "1")
+	must(err)
+	for {
+		resp, err := http.Get("http" + strings.TrimPrefix(d.URL, "ws") + "/healthz")
+		must(err)
+		var health struct {
+			Binaries int `json:"connected_binaries"`
+		}
+		must(json.NewDecoder(resp.Body).Decode(&health))
+		resp.Body.Close()
+		if health.Binaries == 1 {
+			http.DefaultClient.CloseIdleConnections()
+			return b
+		}
 	}
 }
 
@@ -101,8 +121,7 @@ func TestEndsAreTyped(t *testing.T) {
 	defer stop()
 	ctx := t.Context()
 	home := client.Dialer{URL: url, ServerID: "home", UserAgent: "test"}
-	holder, err := home.Binary(ctx, "1")
-	must(err)
+	holder := claim(ctx, &home)
 	defer holder.CloseNow()
 	go func() {
 		for { // answers probes
@@ -114,7 +133,6 @@ func TestEndsAreTyped(t *testing.T) {
 	first, err := home.Phone(ctx, "t", "")
 	must(err)
 	defer first.CloseNow()
-	must(first.Send(ctx, []byte("1"))) // once it is echoed, the phone is attached, so the slot was granted
 	for _, c := range []struct {
 		name   string
 		end    func() error
@@ -213,8 +231,7 @@ func TestFramesAreNotTouched(t *testing.T) {
 	url, stop := startRelay()
 	defer stop()
 	d := client.Dialer{URL: url, ServerID: "home", UserAgent: "test"}
-	b, err := d.Binary(t.Context(), "1")
-	must(err)
+	b := claim(t.Context(), &d)
 	defer b.CloseNow()
 	p, err := d.Phone(t.Context(), "t", "")
 	must(err)
@@ -287,7 +304,7 @@ func TestKeepDialsAgain(t *testing.T) {
 				if len(waits) == 8 {
 					return &client.CloseError{Code: client.Claimed}
 				}
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				ended = time.Now()
 				return errors.New("reset")
 			})

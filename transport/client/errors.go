@@ -89,8 +89,7 @@ func (e *CloseError) Advice() Advice {
 
 // ended makes a CloseError of the library's.
 func ended(err error) error {
-	var ce websocket.CloseError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[websocket.CloseError](err); ok {
 		return &CloseError{Code: int(ce.Code), Reason: ce.Reason}
 	}
 	return fmt.Errorf("the connection is gone, without a close frame: %w", err)

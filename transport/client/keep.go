@@ -52,8 +52,7 @@ func jitter(d time.Duration) time.Duration { return d - rand.N(d/2+1) }
 
 // asked is what the relay asked to wait.
 func asked(err error) time.Duration {
-	var he *HTTPError
-	if errors.As(err, &he) {
+	if he, ok := errors.AsType[*HTTPError](err); ok {
 		return he.RetryAfter
 	}
 	return 0
