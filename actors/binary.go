@@ -6,6 +6,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/envelope"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -43,7 +44,8 @@ type binary struct {
 	last   messages.Ended // how to close; from the socket's Ended on
 	life   life
 
-	complained [envelopeKinds]time.Duration // when each complaint was last logged, by the relay's age; 0: never
+	asked      time.Duration                  // when it claimed, by the relay's age
+	complained [len(complaints)]time.Duration // when each complaint was last logged, by the relay's age; 0: never
 }
 
 // Receive handles one message.
@@ -53,6 +55,7 @@ func (b *binary) Receive(ctx actor.Context) {
 	}
 	switch m := ctx.Message().(type) {
 	case Binary:
+		b.asked = b.relay.age()
 		b.relay.tellRegistry(messages.Claim{
 			Server: m.Server, From: b.address(), Token: b.token, Conn: m.Conn, Version: m.Version, Remote: m.Remote,
 		})
@@ -74,6 +77,7 @@ func (b *binary) handle(m messages.ToBinary) {
 		b.granted(m)
 	case messages.Refused:
 		if b.life == claiming {
+			b.relay.counts.Decision.Observe(b.relay.age() - b.asked)
 			b.end(messages.Ended{Code: messages.CloseClaimed, Reason: messages.ReasonClaimed})
 		}
 	case messages.Evicted:
@@ -117,6 +121,7 @@ func (b *binary) granted(m messages.Granted) {
 	if b.life != claiming {
 		return // the Withdraw that is under way gives the slot back
 	}
+	b.relay.counts.Decision.Observe(b.relay.age() - b.asked)
 	b.life, b.epoch = holding, m.Epoch
 }
 
@@ -164,7 +169,8 @@ func (b *binary) frame(m messages.Frame) {
 	if phone == nil {
 		return
 	}
-	b.socket.Send(phone.head, m.Bytes, tail, m.Last)
+	b.socket.Send(phone.head, m.Bytes, tail, m.Passing)
+	b.relay.counts.Frames.Record(uint64(b.token), tally.PhoneToBinary, len(m.Bytes))
 	b.notify(b.phones.sent(phone, int64(charge(m.Bytes))))
 }
 
@@ -190,7 +196,7 @@ func (b *binary) detach(m messages.Detach) {
 	phone, ask := b.phones.detach(m.Conn)
 	b.notify(ask)
 	if phone != nil && phone.told && m.Code != messages.CloseNone {
-		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil, false)
+		b.socket.Send(nil, envelope.Notice(string(m.Conn), uint16(m.Code)), nil, messages.Passing{})
 	}
 }
 
@@ -199,25 +205,28 @@ func (b *binary) received(m messages.Received) {
 	e := envelope.Parse(m.Bytes)
 	switch e.Kind {
 	case envelope.Malformed:
-		b.complain(malformed)
+		b.complain(tally.Malformed)
 	case envelope.PushWake:
-		b.relay.dropped[pushWake].Add(1)
+		b.relay.counts.Pushes[tally.PushDropped].Add(1)
 	case envelope.ToPhone:
 		var phone *member
 		if b.phones != nil {
 			phone = b.phones.known[messages.ConnID(e.Conn)]
 		}
 		if phone == nil {
-			b.complain(unknownConn)
+			b.complain(tally.UnknownConn)
 			return
 		}
-		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Last: m.Last})
+		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing})
 	}
 }
 
+// complaints are the log events of dropped envelopes that have one (docs/protocol.md 3).
+var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id"}
+
 // complain counts and logs what was dropped, at most once a second.
-func (b *binary) complain(kind envelopeKind) {
-	b.relay.dropped[kind].Add(1)
+func (b *binary) complain(kind tally.Drop) {
+	b.relay.counts.Envelopes[kind].Add(1)
 	now := b.relay.age()
 	if b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
 		return

@@ -11,64 +11,68 @@ import (
 	"unicode/utf8"
 
 	"github.com/pyrycode/pyrycode-relay/actors/envelope"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 )
+
+// pushWake is an envelope that is not dropped.
+const pushWake tally.Drop = 99
 
 // envelopes are the rows of the table in docs/protocol.md 3, and what lies between them.
 var envelopes = []struct {
 	text string
-	want envelopeKind
+	want tally.Drop
 }{
-	{`{"conn_id":"a","frame":{"x":1}}`, unknownConn},
-	{`{"conn_id":"a","frame":"text"}`, unknownConn},
-	{`{"conn_id":"a","frame":false}`, unknownConn},
-	{`{"conn_id":"a","frame":{},"close_code":4000}`, unknownConn},
-	{`{"conn_id":"a","frame":null,"close_code":4000}`, unknownConn},
-	{`{"conn_id":"a","close_code":65535}`, unknownConn},
-	{`{"conn_id":"","close_code":1}`, unknownConn},
-	{`{"conn_id":"a","frame":0,"close_code":null}`, unknownConn},
-	{`{"conn_id":"a","frame":0,"close_code":0}`, unknownConn},
-	{`{"conn_id":"a","frame":0,"push_wake":7}`, unknownConn}, // beside a conn_id an unknown field
-	{`{"conn_id":"a","frame":0,"other":[]}`, unknownConn},
-	{` { "conn_id" : "a" , "frame" : 0 } `, unknownConn},
-	{"{\"conn_id\":\"\\ud800\",\"frame\":\"\\ud800\"}", unknownConn}, // a lone surrogate's escape is grammar
-	{`{"conn\u005fid":"a","frame":0}`, unknownConn},
-	{`{"conn_id":7,"conn_id":"a","frame":0}`, unknownConn}, // the last counts
-	{`{"conn_id":"a","frame":null,"frame":0}`, unknownConn},
-	{`{"conn_id":"a","CONN_ID":7,"frame":0,"Close_Code":"x"}`, unknownConn},
+	{`{"conn_id":"a","frame":{"x":1}}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":"text"}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":false}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":{},"close_code":4000}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":null,"close_code":4000}`, tally.UnknownConn},
+	{`{"conn_id":"a","close_code":65535}`, tally.UnknownConn},
+	{`{"conn_id":"","close_code":1}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":0,"close_code":null}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":0,"close_code":0}`, tally.UnknownConn},
+	{`{"conn_id":"a","frame":0,"push_wake":7}`, tally.UnknownConn}, // beside a conn_id an unknown field
+	{`{"conn_id":"a","frame":0,"other":[]}`, tally.UnknownConn},
+	{` { "conn_id" : "a" , "frame" : 0 } `, tally.UnknownConn},
+	{"{\"conn_id\":\"\\ud800\",\"frame\":\"\\ud800\"}", tally.UnknownConn}, // a lone surrogate's escape is grammar
+	{`{"conn\u005fid":"a","frame":0}`, tally.UnknownConn},
+	{`{"conn_id":7,"conn_id":"a","frame":0}`, tally.UnknownConn}, // the last counts
+	{`{"conn_id":"a","frame":null,"frame":0}`, tally.UnknownConn},
+	{`{"conn_id":"a","CONN_ID":7,"frame":0,"Close_Code":"x"}`, tally.UnknownConn},
 	{`{"push_wake":{"platform":"fcm","token":"t"}}`, pushWake},
 	{`{"push_wake":{},"frame":0}`, pushWake},
 
-	{``, malformed},
-	{`null`, malformed},
-	{`[]`, malformed},
-	{`"conn_id"`, malformed},
-	{`{}`, malformed},
-	{`{"conn_id":"a"}`, malformed},
-	{`{"conn_id":"a","frame":null}`, malformed},
-	{`{"conn_id":"a","frame":null,"close_code":null}`, malformed},
-	{`{"conn_id":"a","close_code":0}`, malformed},
-	{`{"conn_id":"a","frame":0,"close_code":65536}`, malformed},
-	{`{"conn_id":"a","frame":0,"close_code":-1}`, malformed},
-	{`{"conn_id":"a","frame":0,"close_code":1.0}`, malformed},
-	{`{"conn_id":"a","frame":0,"close_code":1e3}`, malformed},
-	{`{"conn_id":"a","frame":0,"close_code":"1000"}`, malformed},
-	{`{"conn_id":7,"frame":0}`, malformed},
-	{`{"conn_id":null,"frame":0}`, malformed},
-	{`{"conn_id":"a","conn_id":7,"frame":0}`, malformed},
-	{`{"conn_id":"a","frame":0,"frame":null}`, malformed},
-	{`{"CONN_ID":"a","frame":0}`, malformed},
-	{`{"conn_id":"a","Frame":0}`, malformed},
-	{`{"frame":0}`, malformed},
-	{`{"push_wake":null}`, malformed},
-	{`{"push_wake":true}`, malformed},
-	{`{"push_wake":{},"close_code":"x"}`, malformed},
-	{`{"Push_Wake":{}}`, malformed},
-	{`{"conn_id":"a","frame":0}{}`, malformed},
-	{`{"conn_id":"a","frame":0,}`, malformed},
-	{`{"conn_id":"a","frame":01}`, malformed},
-	{"{\"conn_id\":\"a\",\"frame\":\"\xff\"}", malformed},
-	{"{\"conn_id\":\"a\",\"frame\":\"\n\"}", malformed},
-	{"\ufeff{\"conn_id\":\"a\",\"frame\":0}", malformed},
+	{``, tally.Malformed},
+	{`null`, tally.Malformed},
+	{`[]`, tally.Malformed},
+	{`"conn_id"`, tally.Malformed},
+	{`{}`, tally.Malformed},
+	{`{"conn_id":"a"}`, tally.Malformed},
+	{`{"conn_id":"a","frame":null}`, tally.Malformed},
+	{`{"conn_id":"a","frame":null,"close_code":null}`, tally.Malformed},
+	{`{"conn_id":"a","close_code":0}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"close_code":65536}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"close_code":-1}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"close_code":1.0}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"close_code":1e3}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"close_code":"1000"}`, tally.Malformed},
+	{`{"conn_id":7,"frame":0}`, tally.Malformed},
+	{`{"conn_id":null,"frame":0}`, tally.Malformed},
+	{`{"conn_id":"a","conn_id":7,"frame":0}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,"frame":null}`, tally.Malformed},
+	{`{"CONN_ID":"a","frame":0}`, tally.Malformed},
+	{`{"conn_id":"a","Frame":0}`, tally.Malformed},
+	{`{"frame":0}`, tally.Malformed},
+	{`{"push_wake":null}`, tally.Malformed},
+	{`{"push_wake":true}`, tally.Malformed},
+	{`{"push_wake":{},"close_code":"x"}`, tally.Malformed},
+	{`{"Push_Wake":{}}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0}{}`, tally.Malformed},
+	{`{"conn_id":"a","frame":0,}`, tally.Malformed},
+	{`{"conn_id":"a","frame":01}`, tally.Malformed},
+	{"{\"conn_id\":\"a\",\"frame\":\"\xff\"}", tally.Malformed},
+	{"{\"conn_id\":\"a\",\"frame\":\"\n\"}", tally.Malformed},
+	{"\ufeff{\"conn_id\":\"a\",\"frame\":0}", tally.Malformed},
 }
 
 func TestEnvelopes(t *testing.T) {
@@ -80,14 +84,14 @@ func TestEnvelopes(t *testing.T) {
 }
 
 // classify says what a binary without phones does with a message.
-func classify(message []byte) envelopeKind {
+func classify(message []byte) tally.Drop {
 	switch envelope.Parse(message).Kind {
 	case envelope.ToPhone:
-		return unknownConn
+		return tally.UnknownConn
 	case envelope.PushWake:
 		return pushWake
 	}
-	return malformed
+	return tally.Malformed
 }
 
 // FuzzEnvelope compares classify with a reading of the same rules token by token.
@@ -104,23 +108,23 @@ func FuzzEnvelope(f *testing.F) {
 
 var integer = regexp.MustCompile(`^-?[0-9]+$`)
 
-func slowly(message []byte) envelopeKind {
+func slowly(message []byte) tally.Drop {
 	if !utf8.Valid(message) || !json.Valid(message) || !strings.HasPrefix(strings.TrimLeft(string(message), " \t\r\n"), "{") {
-		return malformed
+		return tally.Malformed
 	}
 	d := json.NewDecoder(bytes.NewReader(message))
 	if _, err := d.Token(); err != nil {
-		return malformed
+		return tally.Malformed
 	}
 	var conn, frame, code, push string // raw; empty where absent
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return malformed
+			return tally.Malformed
 		}
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
-			return malformed
+			return tally.Malformed
 		}
 		switch name {
 		case "conn_id":
@@ -134,13 +138,13 @@ func slowly(message []byte) envelopeKind {
 		}
 	}
 	if _, err := d.Token(); err != nil && err != io.EOF {
-		return malformed
+		return tally.Malformed
 	}
 	closes := false
 	if code != "" && code != "null" {
 		n, err := strconv.Atoi(code)
 		if !integer.MatchString(code) || err != nil || n < 0 || n > 65535 || strings.HasPrefix(code, "-") {
-			return malformed
+			return tally.Malformed
 		}
 		closes = n != 0
 	}
@@ -148,7 +152,7 @@ func slowly(message []byte) envelopeKind {
 	case conn == "" && strings.HasPrefix(push, "{"):
 		return pushWake
 	case strings.HasPrefix(conn, `"`) && (closes || frame != "" && frame != "null"):
-		return unknownConn
+		return tally.UnknownConn
 	}
-	return malformed
+	return tally.Malformed
 }

@@ -18,7 +18,7 @@ func seqs(entries []slots.Entry) (all []int64) {
 
 func TestJournalKeepsTheNewest(t *testing.T) {
 	j := newJournal(200)
-	if got := j.Select("", 0, 10); len(got) != 0 || got == nil {
+	if got := j.Select(Query{Limit: 10}); len(got) != 0 || got == nil {
 		t.Errorf("of an empty journal: %v", got)
 	}
 	for i := range 1000 {
@@ -41,7 +41,7 @@ func TestJournalKeepsTheNewest(t *testing.T) {
 		{"odd", 990, 2, 992, 994, 2},
 		{"other", 0, 5000, 0, 0, 0},
 	} {
-		got := seqs(j.Select(c.server, c.after, c.limit))
+		got := seqs(j.Select(Query{Server: c.server, After: c.after, Limit: c.limit}))
 		if int64(len(got)) != c.count || c.count > 0 && (got[0] != c.first || got[len(got)-1] != c.last) {
 			t.Errorf("Select(%q, %d, %d) = %v, want %d from %d to %d", c.server, c.after, c.limit, got, c.count, c.first, c.last)
 		}
@@ -49,7 +49,7 @@ func TestJournalKeepsTheNewest(t *testing.T) {
 }
 
 func TestJournalIsReadWithoutGapsWhileItIsWritten(t *testing.T) {
-	j := newJournal(2 * copyChunk)
+	j := newJournal(2 * CopyChunk)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -63,13 +63,13 @@ func TestJournalIsReadWithoutGapsWhileItIsWritten(t *testing.T) {
 		}
 	})
 	for range 500 {
-		got := seqs(j.Select("", 0, 1<<20))
+		got := seqs(j.Select(Query{Limit: 1 << 20}))
 		for i := 1; i < len(got); i++ {
 			if got[i] != got[i-1]+1 {
 				t.Fatalf("from %d to %d", got[i-1], got[i])
 			}
 		}
-		if len(got) > 20*copyChunk {
+		if len(got) > 20*CopyChunk {
 			break // a reader that keeps up with the writer goes on; enough
 		}
 	}

@@ -27,6 +27,7 @@ type scribe struct {
 	quiet   bool         // nobody wants the journal's lines
 	journal *Journal
 	post    func(any)
+	panics  *atomic.Int64
 
 	awake  atomic.Bool // a wakeUp is under way
 	logged int64       // the scribe's alone: the last entry that it has dealt with
@@ -46,6 +47,7 @@ func (s *scribe) wake() {
 
 // panicked has a panic logged. It is to be called by the deferred function that recovered it.
 func (s *scribe) panicked(where string, reason any) {
+	s.panics.Add(1)
 	s.post(panicked{where, fmt.Sprint(reason), string(debug.Stack())})
 }
 
@@ -61,8 +63,8 @@ func (s *scribe) Receive(ctx actor.Context) {
 }
 
 func (s *scribe) catchUp() {
-	var chunk [copyChunk]slots.Entry
-	for n := s.journal.read(s.logged, chunk[:]); n > 0; n = s.journal.read(s.logged, chunk[:]) {
+	var chunk [CopyChunk]slots.Entry
+	for n := s.journal.Read(s.logged, chunk[:]); n > 0; n = s.journal.Read(s.logged, chunk[:]) {
 		if missed := chunk[0].Seq - s.logged - 1; missed > 0 {
 			s.log.Warn("journal_lines_skipped", "count", missed)
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -17,19 +18,46 @@ type registry struct {
 	machine *slots.Machine
 	journal *Journal
 	timers  timers
+	handled int64        // how many messages
 	holders atomic.Int64 // how many slots are held; read by anybody
 	phones  atomic.Int64 // how many phones have a place; likewise
+	counts  *tally.Counts
 
-	tell   func(to messages.Address, m any)
-	scribe *scribe
-	tap    func(messages.ConnID, any) // of tests: may panic
+	recorder Recorder // nil: nobody records
+	tell     func(to messages.Address, m any)
+	scribe   *scribe
+	tap      func(messages.ConnID, any) // of tests: may panic
+}
+
+// Recorder is told of everything that the registry handles, in its order, on its turn: it may copy what it is told, and not wait. The
+// entry is lent.
+type Recorder interface {
+	Begins(now time.Time, cfg slots.Config)
+	Handles(now time.Time, m messages.ToRegistry)
+	Decided(e *slots.Entry)
 }
 
 // What only the relay itself says to the registry.
 type (
 	timersDue struct{}
-	// shutDown is a messages.ShutDown that somebody waits for. It is handled when the channel is closed.
-	shutDown struct{ handled chan<- struct{} }
+	// awaited is a message that somebody outside waits for, who is told of the first entry that it made. The channel has room for it.
+	awaited struct {
+		message messages.ToRegistry
+		handled chan<- slots.Entry
+	}
+	// look asks for what is going on. The channel has room for the answer.
+	look struct {
+		below  int
+		page   []slots.Snapshot // to be filled
+		answer chan<- view
+	}
+	// view is a look's answer: one moment between two messages.
+	view struct {
+		page            []slots.Snapshot
+		next            int
+		holders, phones int64
+		handled         int64
+	}
 )
 
 // Receive handles one message.
@@ -39,9 +67,10 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.handle(time.Now(), m)
 	case timersDue:
 		r.sayWhatIsDue(time.Now())
-	case shutDown:
-		r.handle(time.Now(), messages.ShutDown{})
-		close(m.handled)
+	case awaited:
+		r.await(time.Now(), m)
+	case look:
+		r.look(m)
 	case *actor.Stopping:
 		r.timers.stop()
 	}
@@ -55,7 +84,25 @@ func (r *registry) sayWhatIsDue(now time.Time) {
 	r.timers.rang(now)
 }
 
+func (r *registry) await(now time.Time, m awaited) {
+	var first [1]slots.Entry
+	last := r.journal.Last()
+	r.handle(now, m.message)
+	r.journal.Read(last, first[:])
+	m.handled <- first[0]
+}
+
+// look copies a page of slots. Whoever has asked works out what it says.
+func (r *registry) look(m look) {
+	n, next := r.machine.Page(m.below, m.page)
+	m.answer <- view{m.page[:n], next, r.holders.Load(), r.phones.Load(), r.handled}
+}
+
 func (r *registry) handle(now time.Time, m messages.ToRegistry) {
+	r.handled++
+	if r.recorder != nil {
+		r.recorder.Handles(now, m)
+	}
 	effects, ok := r.step(now, m)
 	if !ok {
 		r.fail(now, m)
@@ -94,6 +141,8 @@ func (r *registry) carryOut(now time.Time, effect slots.Effect) {
 		r.timers.arm(e.At, e.Say, now)
 	case slots.Record:
 		r.record(e.Entry)
+	case slots.Probed:
+		r.probed(e)
 	}
 }
 
@@ -109,7 +158,11 @@ func (r *registry) record(e *slots.Entry) {
 	case slots.Left:
 		r.phones.Add(-1)
 	}
+	count(r.counts, e)
 	r.journal.append(e)
+	if r.recorder != nil {
+		r.recorder.Decided(e)
+	}
 	r.scribe.wake()
 }
 
@@ -133,5 +186,6 @@ func (r *registry) fail(now time.Time, m messages.ToRegistry) {
 	case messages.Leave, messages.ProbeExpired, messages.ProbeDue, messages.GraceExpired, messages.ShutDown:
 		r.timers.arm(now.Add(retryAfter), m, now)
 	case messages.ProbeAnswered: // the probe expires
+	case messages.OperatorRelease: // who asked is told
 	}
 }

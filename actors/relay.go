@@ -12,6 +12,7 @@ import (
 	cmap "github.com/orcaman/concurrent-map"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	MaxFrameBytes     int
 	PhoneBacklogBytes int
 	Log               *slog.Logger // nil: nothing is logged
+	Recorder          Recorder     // nil: nothing is recorded
 
 	// Of tests.
 	system *actor.ActorSystem               // a new one takes milliseconds
@@ -60,17 +62,20 @@ type Relay struct {
 
 	registry    *registry
 	registryPID *actor.PID
+	registryBox *mailbox
 	scribe      *scribe
 	scribePID   *actor.PID
 
 	lastToken atomic.Uint64
-	dropped   [envelopeKinds]atomic.Int64
+	counts    tally.Counts
 
 	binaries *kind
 	phones   *kind
 	window   int64 // of a phone, in bytes
 
 	connections sync.WaitGroup // those whose actor has not ended
+	over        chan struct{}  // closed when the registry is about to end
+	end         func()         // closes it
 }
 
 // Inbox is where a connection's socket says what happened.
@@ -91,13 +96,12 @@ func Start(cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.system == nil {
-		cfg.system = newSystem()
-	}
 	orDefault(&cfg.Slots.MaxPhones, defaultMaxPhones)
 	orDefault(&cfg.MaxFrameBytes, defaultMaxFrame)
 	orDefault(&cfg.PhoneBacklogBytes, defaultPhoneBacklog)
-	r := &Relay{cfg: cfg, system: cfg.system, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal)}
+	r := &Relay{cfg: cfg, born: time.Now(), log: cfg.Log, journal: newJournal(cfg.Journal), over: make(chan struct{})}
+	r.startSystem()
+	r.end = sync.OnceFunc(func() { close(r.over) })
 	r.startScribe()
 	r.startRegistry()
 	r.window = max(minWindow, 2*int64(cfg.MaxFrameBytes))
@@ -138,24 +142,44 @@ func newSystem() *actor.ActorSystem {
 	return system
 }
 
+func (r *Relay) startSystem() {
+	if r.system = r.cfg.system; r.system != nil {
+		return
+	}
+	r.system = newSystem()
+	r.system.EventStream.Subscribe(func(event any) {
+		if _, lost := event.(*actor.DeadLetterEvent); lost {
+			r.counts.DeadLetters.Add(1)
+		}
+	})
+}
+
 func (r *Relay) startScribe() {
-	r.scribe = &scribe{log: r.log, quiet: !r.log.Enabled(context.Background(), slog.LevelInfo), journal: r.journal}
+	r.scribe = &scribe{log: r.log, quiet: !r.log.Enabled(context.Background(), slog.LevelInfo), journal: r.journal, panics: &r.counts.Panics}
 	r.scribe.post = func(m any) { r.system.Root.Send(r.scribePID, m) }
 	r.scribePID = r.spawn("scribe", mailboxKind{inline: func(any) bool { return false }}, r.scribe)
 }
 
 func (r *Relay) startRegistry() {
+	now := time.Now()
+	if r.cfg.Recorder != nil {
+		r.cfg.Recorder.Begins(now, r.cfg.Slots)
+	}
 	r.registry = &registry{
-		machine: slots.New(time.Now(), r.cfg.Slots), journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap,
+		machine: slots.New(now, r.cfg.Slots), recorder: r.cfg.Recorder, journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap, counts: &r.counts,
 	}
 	r.registry.timers.ring = func() { r.system.Root.Send(r.registryPID, timersDue{}) }
 	// No limit: a connection has a claim, an end and the answer to a probe in there, and no more.
-	r.registryPID = r.spawn("registry", mailboxKind{}, r.registry)
+	r.registryBox = newMailbox(r.kindOf(mailboxKind{}))
+	r.registryPID = r.spawnBehind(r.registryBox, "registry", r.registry)
 }
 
 // spawn starts one of the relay's own actors. One that fails goes on as it is.
 func (r *Relay) spawn(name string, kind mailboxKind, a actor.Actor) *actor.PID {
-	box := newMailbox(r.kindOf(kind))
+	return r.spawnBehind(newMailbox(r.kindOf(kind)), name, a)
+}
+
+func (r *Relay) spawnBehind(box *mailbox, name string, a actor.Actor) *actor.PID {
 	props := r.props(name, actor.ResumeDirective, func() actor.Actor { return a }, func() actor.Mailbox { return box })
 	pid, err := r.system.Root.SpawnNamed(props, name)
 	if err != nil {
@@ -203,21 +227,22 @@ func (r *Relay) tellRegistry(m messages.ToRegistry) { r.system.Root.Send(r.regis
 func (r *Relay) tell(to messages.Address, m any) {
 	if process, ok := r.system.ProcessRegistry.GetLocal(string(to)); ok {
 		process.SendUserMessage(nil, m)
+		return
 	}
+	r.counts.DeadLetters.Add(1)
 }
 
 // ShutDown gives every slot back, and returns when that has been decided. Nothing is granted from here on. The connections
 // remain: whoever accepted them ends them.
 func (r *Relay) ShutDown() {
-	handled := make(chan struct{})
-	r.system.Root.Send(r.registryPID, shutDown{handled})
-	<-handled
+	_, _ = r.await(context.Background(), messages.ShutDown{})
 }
 
 // Stop waits until the actor of every connection has ended, then ends the relay's own, and returns when the last log line is
 // written. Call it last, and once.
 func (r *Relay) Stop() {
 	r.connections.Wait()
+	r.end()
 	for _, pid := range []*actor.PID{r.registryPID, r.scribePID} {
 		_ = r.system.Root.PoisonFuture(pid).Wait() // an actor that waits for nothing has no reason to be late
 	}
@@ -228,6 +253,12 @@ func (r *Relay) Holders() int { return int(r.registry.holders.Load()) }
 
 // Phones is the number of phones that have a place.
 func (r *Relay) Phones() int { return int(r.registry.phones.Load()) }
+
+// Counts is what is counted of the relay. Any goroutine may read it.
+func (r *Relay) Counts() *tally.Counts { return &r.counts }
+
+// RegistryDepth is how many messages wait for the registry.
+func (r *Relay) RegistryDepth() int { return r.registryBox.UserMessageCount() }
 
 // Journal is what the registry decided.
 func (r *Relay) Journal() *Journal { return r.journal }

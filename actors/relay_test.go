@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
@@ -42,7 +43,7 @@ func (l *line) Close(code messages.CloseCode, reason string) {
 
 func (l *line) Drop(code messages.CloseCode, reason string) { l.Close(code, reason) }
 
-func (l *line) Send(head, frame, tail []byte, _ bool) bool {
+func (l *line) Send(head, frame, tail []byte, _ messages.Passing) bool {
 	if l.full.Load() {
 		return false
 	}
@@ -82,7 +83,7 @@ func (l *line) wantClosed(t *testing.T, want string) {
 // story is the journal as "conn decided" words.
 func story(r *Relay) string {
 	var words []string
-	for _, e := range r.Journal().Select("", 0, DefaultJournal) {
+	for _, e := range r.Journal().Select(Query{Limit: DefaultJournal}) {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("%s %s", e.Conn, e.Decided)))
 	}
 	return strings.Join(words, ", ")
@@ -190,9 +191,9 @@ func TestPanicOnAReleaseLeavesNobodyWaiting(t *testing.T) {
 func TestRegistryOutlivesAPanicAnywhere(t *testing.T) {
 	r := start(t, Config{})
 	first := newLine().claims(r, "alpha", "first")
-	handled := make(chan struct{})
-	close(handled) // so that to close it panics
-	r.system.Root.Send(r.registryPID, shutDown{handled})
+	handled := make(chan slots.Entry)
+	close(handled) // so that to answer panics
+	r.system.Root.Send(r.registryPID, awaited{messages.ShutDown{}, handled})
 	second := newLine().claims(r, "beta", "second")
 	second.wantClosed(t, "1001 relay shutting down")
 	wantStory(t, r, "first granted, first released, second evicted")
@@ -358,8 +359,11 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		say()
 		<-time.After(1)
 		say()
-		for kind, want := range map[envelopeKind]int64{unknownConn: 300, malformed: 300, pushWake: 300} {
-			if got := r.dropped[kind].Load(); got != want {
+		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300} {
+			if pushes := r.counts.Pushes[tally.PushDropped].Load(); pushes != want {
+				t.Errorf("%d wishes to push, want %d", pushes, want)
+			}
+			if got := r.counts.Envelopes[kind].Load(); got != want {
 				t.Errorf("%d counted of kind %d, want %d", got, kind, want)
 			}
 		}

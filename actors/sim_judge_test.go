@@ -40,6 +40,7 @@ type known struct {
 	givenUp  bool           // and was handled
 	proved   map[messages.ProbeNumber]bool
 	answered int  // how often it heard Granted, Refused or, instead of either, Evicted
+	ousted   bool // the operator has thrown it out
 	ill      bool // a panic hit it: it may be closed unsettled, or lose a slot that it has proved
 
 	// Of phones.
@@ -54,7 +55,7 @@ type known struct {
 // seen counts what happened: a world in which nothing happens keeps every rule.
 type seen struct {
 	Granted, InGrace, FirstInLine, Refused, TookOver, Freed, Evicted, Withdrawn, WithdrawnGrants, LateReleases, LatePongs, LateTimers,
-	Failed, PanicsOfBinaries, PanicsOfSockets, PanicsOfPhones int
+	Ousted, Failed, PanicsOfBinaries, PanicsOfSockets, PanicsOfPhones int
 	Attached, Parked, TurnedAway, TooMany, PhonesEvicted, CarriedOver, FramesToBinaries, FramesToPhones, Notices, Ordered, LostSessions, NoFrame, Overfull int
 }
 
@@ -278,6 +279,8 @@ func (j *judge) closes(p *peer, code messages.CloseCode, reason string) {
 		j.must(k.epoch != 0 && code == messages.CloseInternal, "%s, which held nothing, is closed with %d %s", who, code, reason)
 	case reason == messages.ReasonShuttingDown:
 		j.must(j.shut && code == messages.CloseGoingAway, "%s is closed with %d %s before the shutdown", who, code, reason)
+	case reason == messages.ReasonReleased:
+		j.must(k.ousted && code == messages.CloseServiceRestart, "%s is closed with %d %s, and nobody threw it out", who, code, reason)
 	default:
 		j.must(p.over && p.said == code, "%s is closed with %d %s, its socket said %d", who, code, reason, p.said)
 	}
@@ -290,8 +293,8 @@ func (j *judge) socketFails(p *peer) {
 
 // look reads what is new in the journal.
 func (j *judge) look() {
-	var chunk [copyChunk]slots.Entry
-	for n := j.world.relay.journal.read(j.seq, chunk[:]); n > 0; n = j.world.relay.journal.read(j.seq, chunk[:]) {
+	var chunk [CopyChunk]slots.Entry
+	for n := j.world.relay.journal.Read(j.seq, chunk[:]); n > 0; n = j.world.relay.journal.Read(j.seq, chunk[:]) {
 		for i := range n {
 			e := &chunk[i]
 			j.must(e.Seq == j.seq+1, "the journal goes from %d to %d", j.seq, e.Seq)
@@ -326,7 +329,11 @@ func (j *judge) read(e *slots.Entry) {
 		j.must(k.decided == slots.Waiting && !k.givenUp, "#%d: %s, which does not wait, is refused", e.Seq, e.Conn)
 		j.proves(e, k, h)
 	case slots.Released:
-		j.must(h == k && (k.givenUp || j.shut), "#%d: %s has not given %s back", e.Seq, e.Conn, e.Server)
+		k.ousted = e.Asked == slots.AskedOperatorRelease
+		if k.ousted {
+			j.seen.Ousted++
+		}
+		j.must(h == k && (k.givenUp || k.ousted || j.shut), "#%d: %s has not given %s back", e.Seq, e.Conn, e.Server)
 		delete(j.holders, e.Server)
 		j.left[e.Server] = e.Time
 		if e.Asked == slots.AskedWithdraw {

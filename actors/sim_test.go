@@ -92,7 +92,7 @@ func TestSimulatorRepeatsItself(t *testing.T) {
 				i = lives - 1 - i
 			}
 			w := liveOnce(t, uint64(i+1), system, round == 1)
-			bytes, err := json.Marshal(w.relay.Journal().Select("", 0, DefaultJournal))
+			bytes, err := json.Marshal(w.relay.Journal().Select(Query{Limit: DefaultJournal}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -170,8 +170,10 @@ func (w *world) act() {
 		w.happenOne()
 	case draw < 74:
 		w.connect()
-	case draw < 93:
+	case draw < 92:
 		w.somePeer((*peer).acts)
+	case draw < 93:
+		w.operatorReleases()
 	default:
 		d := []time.Duration{time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
 		w.pass(d[w.rng.IntN(len(d))])
@@ -290,6 +292,12 @@ func (w *world) connect() {
 	p.inbox = w.relay.Binary(p, p.who)
 }
 
+func (w *world) operatorReleases() {
+	server := []messages.ServerID{"alpha", "beta"}[w.rng.IntN(2)]
+	w.say("the operator releases %s", server)
+	w.relay.tellRegistry(messages.OperatorRelease{Server: server})
+}
+
 func (w *world) somePeer(do func(*peer)) {
 	if len(w.peers) > 0 {
 		do(w.peers[w.rng.IntN(len(w.peers))])
@@ -381,7 +389,7 @@ func (p *peer) Close(code messages.CloseCode, reason string) {
 func (p *peer) Drop(code messages.CloseCode, reason string) { p.Close(code, reason) }
 
 // Send implements Socket.
-func (p *peer) Send(head, frame, tail []byte, _ bool) bool {
+func (p *peer) Send(head, frame, tail []byte, _ messages.Passing) bool {
 	text := string(head) + string(frame) + string(tail)
 	if p.phone && p.world.chance(14) {
 		p.full = true

@@ -82,20 +82,27 @@ type GraceExpired struct {
 	Epoch  Epoch
 }
 
+// OperatorRelease throws the holder out. Where nobody holds the slot it changes nothing.
+//
+//	From    the admin listener, for the operator
+//	Answer  none; the holder is Evicted, and what else follows is what follows on its Release
+type OperatorRelease struct{ Server ServerID }
+
 // ShutDown begins the end: every slot is given back, waiting claims are forgotten, and nothing is granted from here on.
 //
 //	From    the server, before it closes its connections
 //	Answer  none; later claims are Evicted
 type ShutDown struct{}
 
-func (Claim) toRegistry()         {}
-func (Withdraw) toRegistry()      {}
-func (Release) toRegistry()       {}
-func (ProbeAnswered) toRegistry() {}
-func (ProbeExpired) toRegistry()  {}
-func (ProbeDue) toRegistry()      {}
-func (GraceExpired) toRegistry()  {}
-func (ShutDown) toRegistry()      {}
+func (Claim) toRegistry()           {}
+func (Withdraw) toRegistry()        {}
+func (Release) toRegistry()         {}
+func (ProbeAnswered) toRegistry()   {}
+func (ProbeExpired) toRegistry()    {}
+func (ProbeDue) toRegistry()        {}
+func (GraceExpired) toRegistry()    {}
+func (OperatorRelease) toRegistry() {}
+func (ShutDown) toRegistry()        {}
 
 // ToBinary is what the actor of a binary's connection handles: the registry's word below, its phones' in phones.go, its socket's
 // in sockets.go.

@@ -63,18 +63,19 @@ type CloseCode uint16
 
 // The codes that the relay itself closes with. docs/protocol.md 6 says when, and what a client should do.
 const (
-	CloseNone          CloseCode = 0
-	CloseNormal        CloseCode = 1000
-	CloseGoingAway     CloseCode = 1001
-	CloseProtocolError CloseCode = 1002
-	CloseNoStatus      CloseCode = 1005 // never on the wire: a close frame without a code
-	CloseInvalidData   CloseCode = 1007
-	ClosePolicy        CloseCode = 1008
-	CloseTooBig        CloseCode = 1009
-	CloseInternal      CloseCode = 1011
-	CloseNoServer      CloseCode = 4404
-	CloseClaimed       CloseCode = 4409
-	CloseTooManyPhones CloseCode = 4429
+	CloseNone           CloseCode = 0
+	CloseNormal         CloseCode = 1000
+	CloseGoingAway      CloseCode = 1001
+	CloseProtocolError  CloseCode = 1002
+	CloseNoStatus       CloseCode = 1005 // never on the wire: a close frame without a code
+	CloseInvalidData    CloseCode = 1007
+	ClosePolicy         CloseCode = 1008
+	CloseTooBig         CloseCode = 1009
+	CloseInternal       CloseCode = 1011
+	CloseServiceRestart CloseCode = 1012
+	CloseNoServer       CloseCode = 4404
+	CloseClaimed        CloseCode = 4409
+	CloseTooManyPhones  CloseCode = 4429
 )
 
 // The reasons that go with them, exactly as they stand on the wire.
@@ -88,6 +89,7 @@ const (
 	ReasonNoServer         = "no server with that id"
 	ReasonTooManyPhones    = "too many phones"
 	ReasonBacklog          = "phone backlog full"
+	ReasonReleased         = "released by operator"
 	ReasonInvalidFrame     = "frame is not valid JSON"
 )
 

@@ -23,6 +23,7 @@ var all = []any{
 	ProbeDue{},
 	GraceExpired{},
 	ShutDown{},
+	OperatorRelease{},
 	Granted{},
 	Refused{},
 	Probe{},

@@ -238,7 +238,8 @@ func TestFramesWhileTheyComeAndGo(t *testing.T) {
 	t.Logf("%d frames to %d binaries, %d to phones", toBinary.Load(), reclaims.Load(), toPhones.Load())
 }
 
-// TestPhoneThatNeverReads is closed with 1011 when its backlog is full. Nobody else notices.
+// TestPhoneThatNeverReads is closed with 1011 when its backlog is full. Nobody else notices: its sibling is served, and the binary's
+// pings are answered.
 func TestPhoneThatNeverReads(t *testing.T) {
 	cfg := testConfig()
 	cfg.PhoneBacklog = 512 << 10
@@ -247,18 +248,15 @@ func TestPhoneThatNeverReads(t *testing.T) {
 	stuck, sibling := r.join("home"), r.join("home")
 	stuckID, siblingID := hello(t, stuck, binary), hello(t, sibling, binary)
 	frame := `"` + lorem[:8<<10] + `"`
-	notice := make(chan envelopeOf, 1)
-	go func() {
-		_, got, _ := binary.Read(context.Background())
-		var e envelopeOf
-		_ = json.Unmarshal(got, &e)
-		notice <- e
-	}()
+	notice := listen(binary)
 	for n := 0; ; n++ {
 		write(t, binary, `{"conn_id":%q,"frame":%s}`, stuckID, frame)
 		write(t, binary, `{"conn_id":%q,"frame":%d}`, siblingID, n)
 		if got := read(t, sibling); got != fmt.Sprint(n) {
 			t.Fatalf("the sibling reads %s", got)
+		}
+		if err := binary.Ping(context.Background()); err != nil {
+			t.Fatalf("the binary's ping: %v", err)
 		}
 		select {
 		case e := <-notice:
@@ -277,6 +275,68 @@ func TestPhoneThatNeverReads(t *testing.T) {
 				}
 			}
 		default:
+		}
+	}
+}
+
+// listen reads what a binary is sent, until its connection ends.
+func listen(c *websocket.Conn) <-chan envelopeOf {
+	heard := make(chan envelopeOf, 16)
+	go func() {
+		defer close(heard)
+		for {
+			_, got, err := c.Read(context.Background())
+			if err != nil {
+				return
+			}
+			var e envelopeOf
+			_ = json.Unmarshal(got, &e)
+			heard <- e
+		}
+	}()
+	return heard
+}
+
+// TestMalformedAmongFrames: at full speed too, what is no envelope is dropped, and the frames among it arrive; and phones that say
+// what is no frame are closed one by one, while their sibling's frames arrive.
+func TestMalformedAmongFrames(t *testing.T) {
+	r := run(t, testConfig())
+	binary := r.claims("home")
+	phone := r.join("home")
+	id := hello(t, phone, binary)
+	malformed := []string{
+		"", "{", "nonsense", "[]", "null", `{"conn_id":7,"frame":1}`, `{"frame":1}`, `{"conn_id":"ID"}`, `{"conn_id":"ID","frame":nul}`,
+		`{"conn_id":"ID","close_code":70000}`, `{"conn_id":"ID","close_code":4e3}`, `{"conn_id":"ID","frame":1}}`, "{\"conn_id\":\"ID\",\"frame\":\"\xff\"}",
+		`{"conn_id":"elsewhere","frame":1,"close_code":4000}`,
+	}
+	frames := rounds(5_000, 100_000)
+	go func() {
+		for n := range frames {
+			write(t, binary, "%s", strings.ReplaceAll(malformed[n%len(malformed)], "ID", id))
+			write(t, binary, `{"conn_id":%q,"frame":%d}`, id, n)
+		}
+	}()
+	for n := range frames {
+		if got := read(t, phone); got != fmt.Sprint(n) {
+			t.Fatalf("the phone reads %s for number %d", got, n)
+		}
+	}
+	heard, sane := listen(binary), r.join("home")
+	for n := range rounds(200, 2_000) {
+		mad := r.join("home")
+		write(t, mad, `"sane"`)
+		write(t, mad, `"mad`)
+		write(t, sane, "%d", n)
+		wantClose(t, mad, 1007, "frame is not valid JSON")
+		for seen, closed := false, false; !seen || !closed; {
+			switch e := <-heard; {
+			case e.Close == 1007:
+				closed = true
+			case string(e.Frame) == fmt.Sprint(n):
+				seen = true
+			case string(e.Frame) != `"sane"`:
+				t.Fatalf("the binary reads %+v", e)
+			}
 		}
 	}
 }
@@ -300,34 +360,23 @@ func TestWriteTimeoutOfAPhone(t *testing.T) {
 // TestQueuedBytesOfAll: over the budget of all connections together, the phone with the longest queue is closed.
 func TestQueuedBytesOfAll(t *testing.T) {
 	cfg := testConfig()
-	cfg.PhoneBacklog, cfg.MaxQueuedBytes = 64<<20, 4<<20
+	cfg.PhoneBacklog, cfg.MaxQueuedBytes, cfg.WriteTimeout = 64<<20, 4<<20, time.Minute // neither of the others decides
 	r := run(t, cfg)
 	binary := r.claims("home")
 	longer, shorter := r.join("home"), r.join("home")
 	longerID, shorterID := hello(t, longer, binary), hello(t, shorter, binary)
 	frame := `"` + lorem[:200<<10] + `"`
 	send := func(id string) { write(t, binary, `{"conn_id":%q,"frame":%s}`, id, frame) }
-	notice := make(chan envelopeOf, 1)
-	go func() {
-		_, got, _ := binary.Read(context.Background())
-		var e envelopeOf
-		_ = json.Unmarshal(got, &e)
-		notice <- e
-	}()
+	notice := listen(binary)
 	send(shorterID)
-	for {
+	for range 32 << 20 / len(frame) { // more than the budget and what the kernel takes, and less than the backlog of one
 		send(longerID)
-		select {
-		case e := <-notice:
-			if e.Conn != longerID || e.Close != 1011 {
-				t.Fatalf("the binary reads %+v", e)
-			}
-			if got := read(t, shorter); got != frame {
-				t.Fatal("the other one is hurt")
-			}
-			return
-		default:
-		}
+	}
+	if e := <-notice; e.Conn != longerID || e.Close != 1011 {
+		t.Fatalf("the binary reads %+v", e)
+	}
+	if got := read(t, shorter); got != frame {
+		t.Fatal("the other one is hurt")
 	}
 }
 
@@ -491,7 +540,7 @@ func TestHeldBackBytesAreAllKept(t *testing.T) {
 		if got := <-tell.frames; !strings.HasPrefix(got, fmt.Sprintf("%d ", n)) || len(got) < 1000 {
 			t.Fatalf("number %d is %.20q", n, got)
 		}
-		for p.paused.Load() && !p.holding() { // until its reader has given up
+		for n < frames-1 && !p.holding() { // until its reader has given up: there is more
 			runtime.Gosched()
 		}
 		p.Resume()
@@ -516,11 +565,11 @@ func (g pausing) Tell(m messages.FromSocket) {
 func TestBacklogIsBounded(t *testing.T) {
 	const backlog = 100 << 10
 	p := connectAs(t, testSockets(t, socketConfig{}), &socketKind{maxMessage: 1 << 20, backlog: backlog}, nil)
-	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, false) {
+	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, messages.Passing{}) {
 		t.Fatal("an empty queue takes any frame")
 	}
 	for range 1000 { // 64 MB: more than any kernel takes
-		if !p.Send(nil, []byte(lorem[:64<<10]), nil, false) {
+		if !p.Send(nil, []byte(lorem[:64<<10]), nil, messages.Passing{}) {
 			p.mu.Lock()
 			queued := p.out.queued
 			p.mu.Unlock()

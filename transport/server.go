@@ -8,13 +8,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // Config is everything that a relay is told. Nothing in it is checked here: package main does, before a socket is opened.
@@ -22,6 +25,7 @@ type Config struct {
 	Listen           string // host:port of plain HTTP
 	AdminListen      string // host:port, or empty for none
 	AdminAllowRemote bool
+	AdminToken       func() string // called when the admin listens: what who changes something there has to show; nil: nobody may
 
 	Slots            slots.Config
 	Journal          int // decisions kept, at least 1
@@ -35,6 +39,9 @@ type Config struct {
 	MaxConnections   int
 	DrainTimeout     time.Duration
 	DrainSpread      time.Duration
+
+	Record      string // the file to record the registry's messages in; empty: none
+	RecordBytes int64  // how large it may grow before it is rotated
 
 	Log     *slog.Logger
 	Build   Build
@@ -52,23 +59,27 @@ const (
 	// headerTimeout and headerBytes bound a request before anything else is known of it (docs/protocol.md 7).
 	headerTimeout = 5 * time.Second
 	headerBytes   = 8 << 10
-	// answerTimeout bounds what a peer may take to take an answer: the journal's can be long. An upgraded connection leaves both
-	// bounds behind.
+	// answerTimeout bounds what a peer may take to take an answer. An upgraded connection leaves both bounds behind.
 	answerTimeout = 30 * time.Second
+	// adminBuffer is what the kernel may hold for one that asks the admin listener and does not read, and lastWords how long what such
+	// a one is told may take to go out at the end.
+	adminBuffer = 64 << 10
+	lastWords   = time.Second
 	// retryAfter is what a client is told that comes at a bad time, in seconds.
 	retryAfter = "5"
+	// spareGoroutines is how many there may be beside those of connections: one or two for each request, of which streams of the journal
+	// stay, and some of the relay's own.
+	spareGoroutines = 5000
 )
 
 // server is one running relay: its listeners, its sockets and its actors.
 type server struct {
 	cfg                  Config
 	relay                *actors.Relay
+	recorder             *recording // nil: nobody records
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	began                time.Time
-
-	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
-	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
 
 	mu       sync.Mutex     // guards leaving and arriving
 	leaving  bool           // a shutdown has begun: no upgrade is let in
@@ -92,10 +103,17 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
-	s.relay = actors.Start(actors.Config{
-		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
-	})
 	defer set.stop()
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	if cfg.Record != "" {
+		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
+			return err
+		}
+		ac.Recorder = s.recorder
+		set.goroutine(s.recorder.run)
+		defer s.recorder.stop()
+	}
+	s.relay = actors.Start(ac)
 	return s.serve(ctx, cut)
 }
 
@@ -120,9 +138,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 			s.relay.Stop()
 			return fmt.Errorf("listen for the admin: %w", err)
 		}
-		admin := s.http(s.adminRoutes())
-		s.sockets.goroutine(func() { errs <- admin.Serve(al) })
-		defer admin.Close() // last: the journal of a shutdown can be read while it goes on
+		defer s.serveAdmin(al, errs)() // last: the journal of a shutdown can be read while it goes on
 		adminAddr = al.Addr()
 	}
 	if s.cfg.Started != nil {
@@ -137,6 +153,47 @@ func (s *server) serve(ctx, cut context.Context) error {
 		return context.Cause(cut)
 	}
 	return err
+}
+
+// serveAdmin serves the admin pages on l, until what it returns is called.
+func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
+	cfg := admin.Config{
+		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+		Build: s.cfg.Build.Version,
+	}
+	if s.cfg.AdminToken != nil {
+		cfg.Token = s.cfg.AdminToken()
+	}
+	pages, over := admin.New(cfg), make(chan struct{})
+	pages.Metrics(s.metrics(pages))
+	h := s.http(pages.Handler())
+	h.WriteTimeout = 0 // each page has its own
+	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(adminBuffer)
+		}
+		return ctx
+	}
+	s.sockets.goroutine(func() { pages.Run(over) })
+	s.sockets.goroutine(func() { errs <- h.Serve(l) })
+	return func() {
+		close(over)
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = h.Shutdown(ctx) // streams end by themselves, once they have told everything
+		_ = h.Close()
+	}
+}
+
+// checks are the invariants of the transport (docs/protocol.md 7).
+func (s *server) checks() []admin.Check {
+	connections, goroutines, queued := s.sockets.count(), runtime.NumGoroutine(), s.sockets.queued.Load()
+	return []admin.Check{
+		{Check: "connections", OK: connections <= s.cfg.MaxConnections, Detail: fmt.Sprintf("%d, at most %d", connections, s.cfg.MaxConnections)},
+		{Check: "queued_bytes", OK: queued >= 0, Detail: fmt.Sprintf("%d wait to be written", queued)},
+		// A connection has one that reads, one that writes, and one that runs its actor; the rest are requests, which end.
+		{Check: "goroutines", OK: goroutines <= 3*connections+spareGoroutines, Detail: fmt.Sprintf("%d, at most 3 a connection and %d", goroutines, spareGoroutines)},
+	}
 }
 
 func (s *server) http(h http.Handler) *http.Server {
@@ -159,24 +216,26 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
+	upgrade(s, w, r, tally.Server, gate, s.ofBinaries, func(sock *socket, who actors.Binary) *actors.Inbox {
 		who.Conn, who.Remote = newConnID(who.Server), remote(r.RemoteAddr)
+		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
 	})
 }
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
+	upgrade(s, w, r, tally.Client, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone) *actors.Inbox {
 		who.Conn, who.Remote = newPhoneID(who.Server), remote(r.RemoteAddr)
+		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
 	})
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W) *actors.Inbox) {
 	if !s.enter() {
-		s.rejectedCapacity.Add(1)
+		s.reject(r, at, tally.RejectCapacity)
 		w.Header().Set("Retry-After", retryAfter)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -184,15 +243,35 @@ func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
-		s.rejectedHeaders.Add(1)
+		s.reject(r, at, tally.RejectHeaders)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
 	sock, err := s.sockets.accept(w, r, kind)
 	if err != nil {
+		s.reject(r, at, tally.RejectHeaders)
 		return // the library has answered
 	}
 	sock.start(start(sock, who))
+}
+
+// reject counts an attempt to upgrade that came to nothing here. What asks for no upgrade is none (docs/protocol.md 8).
+func (s *server) reject(r *http.Request, at tally.Endpoint, o tally.Outcome) {
+	if r.Method == http.MethodGet && hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket") {
+		s.relay.Counts().Attempts[at][o].Add(1)
+	}
+}
+
+// hasToken reports whether token is on the list that is the header of that name.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for word := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(word), token) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // enter lets an upgrade in, if there is room and time. Whoever is let in is waited for by a shutdown, so that none slips

@@ -204,7 +204,7 @@ func TestConnectionLimitInAStorm(t *testing.T) {
 }
 
 // get reads a page, by the name that the admin listener is known by.
-func get(t *testing.T, url string) (int, http.Header, string) {
+func get(t testing.TB, url string) (int, http.Header, string) {
 	t.Helper()
 	resp, err := http.Get(url)
 	if err != nil {
@@ -265,7 +265,9 @@ func TestClaimsQueries(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"?limit=2": "[1 2]", "?after=1&limit=1": "[2]", "?server_id=a%26b&limit=2": "[1 2]", "?server_id=home&after=2&limit=2": "[3 4]",
-		"?server_id=nobody": "[]", "?after=4611686018427387904": "[]",
+		"?server_id=nobody": "[]", "?after=4611686018427387904": "[]", "?newest=2": "[5 6]", "?server_id=home&newest=9": "[3 4 5 6]",
+		"?decided=released": "[2 4 6]", "?decided=granted,refused&newest=2": "[3 5]", "?until=2026-01-02T15:04:05Z": "[]",
+		"?since=2026-01-02T15:04:05%2B01:00&limit=1": "[1]",
 	} {
 		if got := fmt.Sprint(seqs(query)); got != want {
 			t.Errorf("%s: got %s, want %s", query, got, want)
@@ -282,7 +284,10 @@ func TestClaimsQueries(t *testing.T) {
 		"limit=1e3":              `limit: "1e3": want`,
 		"server_id=h%20m":        `server_id: server-id has byte 0x20 at 1: want 0x21 to 0x7e`,
 		"limit=1&limit=2":        `limit: want it once`,
-		"servr_id=home":          `servr_id: want server_id, after or limit`,
+		"limit=1&newest=2":       `newest: want it, or limit`,
+		"decided=lost":           `decided: "lost": want one of granted, waiting`,
+		"since=yesterday":        `since: "yesterday": want a time such as 2026-`,
+		"servr_id=home":          `servr_id: want server_id, decided, since, until, after, limit or newest`,
 		"limit=%zz":              `want a query such as`,
 		"server_id=" + long(129): `server_id: server-id of 129 characters: want 1 to 128`,
 	} {

@@ -33,6 +33,7 @@ type socket struct {
 	paused atomic.Bool  // no data message may be begun; set and cleared under mu
 
 	mu       sync.Mutex      // guards what follows
+	name     messages.ConnID // for people; empty until it has one
 	peerDone bool            // its close frame, or the end of its stream, has come
 	lost     bool            // nothing can be read
 	idle     bool            // its goroutine lingers in a read that may be ended
@@ -94,6 +95,13 @@ func (s *socket) ponged(payload []byte) {
 	if in != nil {
 		in.Tell(messages.Ponged{Epoch: p.asked.Epoch, Probe: p.asked.Probe, Sent: p.sent, Answered: now})
 	}
+}
+
+// call gives the connection its name.
+func (s *socket) call(name messages.ConnID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name = name
 }
 
 // start begins to tell in what comes. What ended the connection before is told now.

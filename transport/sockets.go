@@ -6,7 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // socketConfig is what every socket of a relay has in common (docs/protocol.md 3, 4).
@@ -32,8 +34,11 @@ type sockets struct {
 
 	lingering lingering
 
-	queued    atomic.Int64 // what waits to be written, of all connections
-	relieving atomic.Bool  // somebody looks for the longest queue
+	verdicts  [verdicts]atomic.Int64 // close frames that have gone out
+	lost      atomic.Int64           // connections that were given up because nothing was heard of them
+	transit   tally.Histogram        // from the reading of a frame to its writing, of the first frame of each write
+	queued    atomic.Int64           // what waits to be written, of all connections
+	relieving atomic.Bool            // somebody looks for the longest queue
 
 	mu    sync.Mutex // guards live and empty
 	live  map[*socket]struct{}
@@ -145,6 +150,21 @@ func (set *sockets) all(into []*socket) []*socket {
 	return into
 }
 
+// connections says of each connection that has a name what the operator may want to know.
+func (set *sockets) connections() map[messages.ConnID]admin.Connection {
+	all := set.all(nil)
+	known := make(map[messages.ConnID]admin.Connection, len(all))
+	for _, s := range all {
+		s.mu.Lock()
+		name, queued := s.name, s.out.queued
+		s.mu.Unlock()
+		if name != "" {
+			known[name] = admin.Connection{Heard: set.birth.Add(time.Duration(s.heard.Load())), Queued: queued}
+		}
+	}
+	return known
+}
+
 // closeAll ends every connection with this verdict, spread evenly over spread, and waits until they are gone. When ctx is done
 // it cuts what is left.
 func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reason string, spread time.Duration) {
@@ -227,6 +247,7 @@ func (s *socket) sweep(now int64) {
 		s.pinged.Store(now)
 		s.ping(nil)
 	case now-pinged >= int64(s.set.cfg.HeartbeatTimeout):
+		s.set.lost.Add(1)
 		s.ended(messages.CloseInternal, messages.ReasonHeartbeatTimeout, false)
 	}
 }

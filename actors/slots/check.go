@@ -2,35 +2,24 @@ package slots
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
 )
 
 // Check says whether every slot is as it must be between two messages.
-func (m *Machine) Check() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
+func (m *Machine) Check() error {
+	for place, id := range m.names {
+		s, ok := m.One(id)
+		if !ok || s.place != place {
+			return fmt.Errorf("slots: %s: is at place %d, and says %d", id, place, s.place)
 		}
-	}()
-	for _, id := range slices.Sorted(maps.Keys(m.slots)) {
-		s := m.slots[id]
-		if s.id != id {
-			broken("%s: is kept under %s", s.id, id)
+		if err := s.Check(); err != nil {
+			return err
 		}
-		if s.epoch < 0 || s.epoch > m.epoch || s.epoch == 0 && s.held() {
-			broken("%s: epoch %d was never given out (the last was %d)", id, s.epoch, m.epoch)
-		}
-		if s.epoch == 0 && !s.lapsed && len(s.phones) == 0 {
-			broken("%s: is free, and still here", id)
-		}
-		if len(s.phones) > m.cfg.MaxPhones {
-			broken("%s: %d phones, at most %d may be", id, len(s.phones), m.cfg.MaxPhones)
-		}
-		s.check()
+	}
+	if len(m.names) != len(m.slots) {
+		return fmt.Errorf("slots: %d slots at %d places", len(m.slots), len(m.names))
 	}
 	return nil
 }
@@ -79,6 +68,8 @@ func Failure(now time.Time, m messages.ToRegistry) Entry {
 		e.Server, e.Conn, e.Remote, e.Device = m.Server, m.Conn, m.Remote, m.Device
 	case messages.Leave:
 		e.Server = m.Server
+	case messages.OperatorRelease:
+		e.Server = m.Server
 	case messages.ShutDown:
 	}
 	return e
@@ -107,6 +98,8 @@ func askedBy(m messages.ToRegistry) Asked {
 		return AskedJoin
 	case messages.Leave:
 		return AskedLeave
+	case messages.OperatorRelease:
+		return AskedOperatorRelease
 	}
 	panic(fmt.Sprintf("slots: no name for %T", m))
 }

@@ -33,7 +33,24 @@ type Arm struct {
 // Record adds Entry to the journal. The entry belongs to the machine: copy it before the next Step.
 type Record struct{ Entry *Entry }
 
+// Probed says that a probe has ended. It is for the count of them: whatever follows from it are effects of their own.
+type Probed struct {
+	How  ProbeEnd
+	Trip time.Duration // of one that was answered: from its ping to its pong
+}
+
+// ProbeEnd is how a probe ends.
+type ProbeEnd uint8
+
+// The ends of probes.
+const (
+	ProbeAnswered  ProbeEnd = iota
+	ProbeExpired            // it was silence
+	ProbeAbandoned          // the holder left first, or was thrown out
+)
+
 func (Tell) effect()      {}
 func (TellPhone) effect() {}
 func (Arm) effect()       {}
 func (Record) effect()    {}
+func (Probed) effect()    {}

@@ -2,6 +2,8 @@ package slots
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
@@ -22,10 +24,14 @@ const (
 	AskedShutDown
 	AskedJoin
 	AskedLeave
+	AskedOperatorRelease
 )
 
 func (a Asked) String() string {
-	return [...]string{"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down", "join", "leave"}[a]
+	return [...]string{
+		"?", "claim", "withdraw", "release", "probe_answered", "probe_expired", "probe_due", "grace_expired", "shut_down",
+		"join", "leave", "operator_release",
+	}[a]
 }
 
 // Decided is what became of it.
@@ -48,11 +54,20 @@ const (
 	Left                          // the phone belongs to the slot no more
 )
 
-func (d Decided) String() string {
-	return [...]string{
-		"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
-		"attached", "parked", "turned_away", "left",
-	}[d]
+// decisions are their words, in their order.
+var decisions = [...]string{
+	"?", "granted", "waiting", "refused", "took_over", "released", "withdrawn", "freed", "evicted", "failed",
+	"attached", "parked", "turned_away", "left",
+}
+
+func (d Decided) String() string { return decisions[d] }
+
+// ParseDecided is the decision that the journal calls by that word.
+func ParseDecided(word string) (Decided, error) {
+	if i := slices.Index(decisions[1:], word); i >= 0 {
+		return Decided(i + 1), nil
+	}
+	return 0, fmt.Errorf("%q: want one of %s", word, strings.Join(decisions[1:], ", "))
 }
 
 // Why is the rule that decided; [Entry.Reason] makes it a sentence.
@@ -77,6 +92,7 @@ const (
 	NobodyHolds
 	NoPlace
 	NoGrace
+	ByOperator
 )
 
 // Entry is one decision of the registry. It is a plain value, so that keeping one costs no allocation; the sentence is made
@@ -138,6 +154,8 @@ func (e *Entry) Reason() string {
 		return "it has as many phones as it may have"
 	case NoGrace:
 		return "its binary left, and there is no grace"
+	case ByOperator:
+		return "the operator threw it out"
 	}
 	return "?"
 }

@@ -13,19 +13,26 @@ import (
 
 // TestEveryOrder tries every order of what three claimants of one slot, or two and two phones, can do: claims, releases,
 // withdrawals, late grants and refusals, answers to probes, silence, joins and leaves, timers at their time or later, and a
-// shutdown at any point. Walks that have come to the same state
+// shutdown at any point; of two and a phone also with an operator who throws the holder out. Walks that have come to the same state
 // go on as one, so an order is counted, but its common end walked once.
 func TestEveryOrder(t *testing.T) {
 	for _, grace := range []time.Duration{0, 30 * time.Second} {
-		for _, people := range []struct{ claimants, phones int }{{3, 0}, {2, 2}} {
+		for _, people := range []struct {
+			claimants, phones int
+			operator          bool
+		}{{3, 0, false}, {2, 2, false}, {2, 1, true}} {
 			cfg := storyTimes
 			cfg.Grace, cfg.MaxPhones = grace, 1
 			if people.phones > 0 {
 				cfg.StartupGrace = grace / 2
 			}
-			e := everyOrder{t: t, begin: func() *world { return newWorld(people.claimants, 1, people.phones, cfg) }, seen: map[string]uint64{}}
+			e := everyOrder{t: t, seen: map[string]uint64{}, begin: func() *world {
+				w := newWorld(people.claimants, 1, people.phones, cfg)
+				w.thrown = !people.operator
+				return w
+			}}
 			orders := e.walk(e.begin())
-			t.Logf("grace %s, %d claimants, %d phones: %d orders of messages, through %d states", grace, people.claimants, people.phones, orders, len(e.seen))
+			t.Logf("grace %s, %+v: %d orders of messages, through %d states", grace, people, orders, len(e.seen))
 			if orders < 1_000_000 {
 				t.Fatalf("only %d orders were tried: the world has become too small to prove anything", orders)
 			}

@@ -10,6 +10,7 @@ import (
 type slot struct {
 	id     messages.ServerID
 	epoch  messages.Epoch // of the holder, or of the last one while in grace; 0 before the first
+	since  time.Time      // when it was granted, or given back; before the first grant, when its first phone came
 	holder party          // who holds it; in grace its address is empty and its conn-id says who left
 
 	waiting []claim // in order of arrival, so also in order of needs
@@ -17,6 +18,7 @@ type slot struct {
 
 	phones []party // in order of arrival, at most Config.MaxPhones; they wait where nobody holds the slot
 	lapsed bool    // it was held since the relay started, and is free again: the startup grace is over for it
+	place  int     // names[place] is id
 }
 
 // party is a connection that has the slot, or wants it, or is a phone of it.

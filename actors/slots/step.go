@@ -23,6 +23,7 @@ type Machine struct {
 	cfg     Config
 	opens   time.Time                  // when the startup grace ends
 	slots   map[messages.ServerID]slot // held, in grace, or with phones; a free slot is not here
+	names   []messages.ServerID        // of all of these, each at its place: the end of it moves to where one is freed
 	epoch   messages.Epoch             // the last one given out, whatever the slot
 	closing bool
 
@@ -61,6 +62,8 @@ func (m *Machine) Step(now time.Time, msg messages.ToRegistry) []Effect {
 		t.on(msg.Server, func() { t.probeDue(msg) })
 	case messages.GraceExpired:
 		t.on(msg.Server, func() { t.graceExpired(msg) })
+	case messages.OperatorRelease:
+		t.on(msg.Server, t.operatorRelease)
 	case messages.ShutDown:
 		t.shutDown()
 	default:
@@ -91,10 +94,25 @@ func (t *turn) on(server messages.ServerID, rule func()) {
 	t.check()
 	switch {
 	case t.held() || t.inGrace() || t.lapsed || len(t.phones) > 0:
+		if !known {
+			t.place = len(t.m.names)
+			t.m.names = append(t.m.names, server)
+		}
 		t.m.slots[server] = t.slot
 	case known:
-		delete(t.m.slots, server)
+		t.m.forget(was)
 	}
+}
+
+// forget takes a free slot away. The last one moves to its place.
+func (m *Machine) forget(s slot) {
+	last := len(m.names) - 1
+	moved := m.slots[m.names[last]]
+	moved.place = s.place
+	m.slots[moved.id] = moved
+	m.names[s.place], m.names[last] = moved.id, ""
+	m.names = m.names[:last]
+	delete(m.slots, s.id)
 }
 
 // inGrace: a free slot has no epoch, see free.
@@ -120,7 +138,7 @@ func (t *turn) claim(m messages.Claim) {
 // claims behind c wait on, for a probe of c.
 func (t *turn) grant(c claim, how Decided, why Why) {
 	t.lastEpoch++
-	t.epoch = t.lastEpoch
+	t.epoch, t.since = t.lastEpoch, t.now
 	e := t.record(c, how, why)
 	e.Other, e.Version = t.holder.conn, c.version
 	if why == LeftUnanswered {
@@ -175,7 +193,7 @@ func (t *turn) probeAnswered(m messages.ProbeAnswered) {
 	if !t.probing(m.Epoch, m.Probe) {
 		return // of a former holder, or too late: nobody waits for it
 	}
-	t.probe.out = false
+	t.probed(ProbeAnswered, m.Answered.Sub(m.Sent))
 	proof := messages.Proof{Probe: m.Probe, Sent: m.Sent, Answered: m.Answered, Conn: t.holder.conn}
 	for len(t.waiting) > 0 && t.waiting[0].needs <= m.Probe {
 		t.refuse(t.shift(), proof)
@@ -198,11 +216,17 @@ func (t *turn) probeExpired(m messages.ProbeExpired) {
 	if !t.probing(m.Epoch, m.Probe) {
 		return // answered in time, or of a former holder
 	}
-	t.probe.out = false
+	t.probed(ProbeExpired, 0)
 	if len(t.waiting) == 0 {
 		return // nobody asks any more: with no claim in line silence decides nothing
 	}
 	t.grant(t.shift(), TookOver, LeftUnanswered)
+}
+
+// probed: no probe is out any more.
+func (t *turn) probed(how ProbeEnd, trip time.Duration) {
+	t.probe.out = false
+	t.effects = append(t.effects, Probed{how, trip})
 }
 
 // probing reports whether the probe of this epoch and number is the one that is out.
@@ -222,7 +246,7 @@ func (t *turn) probeDue(m messages.ProbeDue) {
 // release: the holder's connection has ended. The first claim that waits is granted as one in grace would be.
 func (t *turn) release(m messages.Release) {
 	if t.held() && t.epoch == m.Epoch {
-		t.vacate()
+		t.vacate(ConnectionEnded)
 	} // else it was taken over, or given back by a shutdown: a release of an older epoch changes nothing
 	t.tell(m.From, messages.Settled{})
 }
@@ -230,7 +254,7 @@ func (t *turn) release(m messages.Release) {
 // withdraw: a claimant left before its answer reached it. It may have been granted meanwhile, and then this is its release.
 func (t *turn) withdraw(m messages.Withdraw) {
 	if t.held() && t.holder.token == m.Token {
-		t.vacate()
+		t.vacate(ConnectionEnded)
 	} else if i := slices.IndexFunc(t.waiting, func(c claim) bool { return c.token == m.Token }); i >= 0 {
 		t.record(t.waiting[i], Withdrawn, ClaimantLeft)
 		t.waiting = slices.Concat(t.waiting[:i], t.waiting[i+1:]) // a new slice: the old one is the old slot's
@@ -238,10 +262,22 @@ func (t *turn) withdraw(m messages.Withdraw) {
 	t.tell(m.From, messages.Settled{})
 }
 
+// operatorRelease: the operator throws the holder out. What follows is what follows on each release.
+func (t *turn) operatorRelease() {
+	if !t.held() {
+		return // there is nobody to throw out
+	}
+	t.tell(t.holder.from, messages.Evicted{Code: messages.CloseServiceRestart, Reason: messages.ReasonReleased})
+	t.vacate(ByOperator)
+}
+
 // vacate takes the slot from its holder, for the next in line or for grace.
-func (t *turn) vacate() {
-	t.recordHolder(Released, ConnectionEnded)
-	t.holder.from, t.probe.out = "", false
+func (t *turn) vacate(why Why) {
+	t.recordHolder(Released, why)
+	if t.probe.out {
+		t.probed(ProbeAbandoned, 0)
+	}
+	t.holder.from, t.since = "", t.now
 	switch {
 	case len(t.waiting) > 0:
 		t.grant(t.shift(), Granted, FirstInLine)
@@ -276,7 +312,7 @@ func (t *turn) free(why Why, waited time.Duration) {
 		t.tellPhone(p.from, messages.Evicted{Code: messages.CloseNoServer, Reason: messages.ReasonNoServer})
 	}
 	was := t.epoch
-	t.slot = slot{id: t.id, lapsed: t.startingUp()}
+	t.slot = slot{id: t.id, place: t.place, lapsed: t.startingUp()}
 	if t.lapsed && was != 0 {
 		t.arm(t.m.opens, messages.GraceExpired{Server: t.id})
 	}
@@ -308,6 +344,7 @@ func (t *turn) join(m messages.Join) {
 	case expected:
 		e = t.record(c, Parked, JustStarted)
 		if len(t.phones) == 0 {
+			t.since = t.now
 			t.arm(t.m.opens, messages.GraceExpired{Server: t.id})
 		}
 	default:
@@ -356,6 +393,7 @@ func (t *turn) shutDown() {
 	}
 	t.m.closing = true
 	clear(t.m.slots)
+	t.m.names = nil
 }
 
 // shift takes the first claim out of the line.

@@ -97,6 +97,9 @@ func (p *play) act(line string) error {
 	case line == "shutdown":
 		p.step(line, messages.ShutDown{})
 		return nil
+	case len(w) == 4 && strings.HasPrefix(line, "the operator releases "):
+		p.step(line, messages.OperatorRelease{Server: messages.ServerID(w[3])})
+		return nil
 	case len(w) == 3 && w[1] == "claims":
 		c := messages.Claim{
 			Server: messages.ServerID(w[2]), From: messages.Address(w[0]), Token: messages.ClaimToken(len(p.cast) + 1),
@@ -112,7 +115,7 @@ func (p *play) act(line string) error {
 		return nil
 	}
 	if len(w) < 2 || p.cast[w[0]] == nil {
-		return fmt.Errorf("want `at D`, `shutdown`, `grace 0`, `startup grace D`, `one phone a slot`, `X claims ID`, `X joins ID`, " +
+		return fmt.Errorf("want `at D`, `shutdown`, `grace 0`, `startup grace D`, `one phone a slot`, `the operator releases ID`, `X claims ID`, `X joins ID`, " +
 			"or for an X that has claimed: answers probe N, releases, withdraws; for one that has joined: leaves")
 	}
 	c := p.cast[w[0]]

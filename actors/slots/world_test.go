@@ -23,6 +23,8 @@ type world struct {
 	asked  []ping // of each server: the latest probe; parallel to servers
 	bell   []int  // of each server: which claimant the judge believes to hold it; none
 	silent int    // the server whose probe's time is just over, unanswered; none
+	ousted int    // the server whose holder the operator is throwing out; none
+	thrown bool   // the operator has done so, once in a life, or does no such thing
 	down   bool
 	story  []string
 	epoch  messages.Epoch // the highest that the judge has seen
@@ -70,7 +72,7 @@ const (
 )
 
 func newWorld(claimants, servers, phones int, cfg Config) *world {
-	w := &world{m: *New(start, cfg), now: start, silent: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
+	w := &world{m: *New(start, cfg), now: start, silent: none, ousted: none, who: make([]actor, claimants), asked: make([]ping, servers), bell: make([]int, servers)}
 	w.phones = make([]phone, phones)
 	for i := range w.phones {
 		w.phones[i].server = i % servers
@@ -92,6 +94,7 @@ func (w *world) clone() *world {
 		s.waiting, s.phones = slices.Clone(s.waiting), slices.Clone(s.phones)
 		c.m.slots[id] = s
 	}
+	c.m.names = slices.Clone(w.m.names)
 	c.m.effects, c.m.entries = nil, nil
 	c.who, c.phones = slices.Clone(w.who), slices.Clone(w.phones)
 	for i := range c.who {
@@ -142,6 +145,11 @@ func (w *world) acts() (as []act) {
 	if !w.down {
 		as = append(as, act{"shutdown", none})
 	}
+	if !w.thrown && !w.down {
+		for i := range w.asked {
+			as = append(as, act{"is released", i})
+		}
+	}
 	for i, q := range w.asked { // the interval ends, and its timer is late
 		if q.number > 0 && !w.down && w.now.Before(q.sent.Add(w.m.cfg.ProbeInterval)) {
 			as = append(as, act{"passes", i})
@@ -186,6 +194,16 @@ func (w *world) do(a act) (broken string) {
 	case "passes":
 		w.now = w.asked[a.who].sent.Add(w.m.cfg.ProbeInterval)
 		w.tellStory("at %s, and timers are late", w.now.Sub(start))
+		return w.check()
+	case "is released":
+		w.ousted, w.thrown = a.who, true
+		w.tellStory("the operator releases %s", server(a.who))
+		held := w.bell[a.who]
+		w.step(messages.OperatorRelease{Server: server(a.who)})
+		w.ousted = none
+		if held != none && w.bell[a.who] == held {
+			return fmt.Sprintf("the operator has thrown %s out, and it still holds", name(held))
+		}
 		return w.check()
 	case "shutdown":
 		w.down = true
@@ -245,10 +263,13 @@ func (w *world) do(a act) (broken string) {
 	return w.check()
 }
 
-// serverOf is the server of an act of a claimant or a phone.
+// serverOf is the server of an act of a claimant, a phone or the operator.
 func (w *world) serverOf(a act) int {
-	if a.kind == "joins" || a.kind == "leaves" {
+	switch a.kind {
+	case "joins", "leaves":
 		return w.phones[a.who].server
+	case "is released":
+		return a.who
 	}
 	return w.who[a.who].server
 }
@@ -399,7 +420,7 @@ func (w *world) judge(i int, m messages.ToBinary) {
 	case messages.Evicted:
 		if w.bell[p.server] == i {
 			w.bell[p.server] = none
-			if w.silent != p.server {
+			if thrown := m.Code == messages.CloseServiceRestart; thrown != (w.ousted == p.server) || !thrown && w.silent != p.server {
 				panic(fmt.Sprintf("%s was evicted, and no probe of it had just gone unanswered for its time", name(i)))
 			}
 		} else {
@@ -572,7 +593,7 @@ func (w *world) key() string {
 	for _, a := range armed {
 		b = append(append(b, a...), ',')
 	}
-	yes(w.down)
+	yes(w.down, w.thrown)
 	n(int64(w.epoch))
 	for i, q := range w.asked {
 		n(int64(q.epoch), int64(q.number), int64(q.to), int64(w.bell[i]))

@@ -13,14 +13,16 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/transport"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 // flags is every flag: its name, default and help. Environment twins, --help and errors come from here, and a test holds the
 // README's table to it.
 type flags struct {
 	InsecureListen   string `default:"127.0.0.1:8080" placeholder:"ADDR" group:"Listeners" help:"Serve plain HTTP here, for local use or behind a proxy that ends TLS (${default})."`
-	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims) here; 'off' disables them (${default})."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims, /slots, /metrics) here; 'off' disables them (${default})."`
 	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
+	AdminTokenFile   string `placeholder:"FILE" group:"Listeners" help:"Where to leave the token that the operator's release wants; by default admin-PORT.token in pyrycode-relay/ under XDG_RUNTIME_DIR, or the user's cache."`
 
 	Grace         time.Duration `default:"30s" group:"Claims" help:"How long a slot is kept for its binary after the connection ended; 0 frees it at once."`
 	ProbeTimeout  time.Duration `default:"5s" group:"Claims" help:"How long a holder may leave a probe unanswered before a waiting claim takes its slot over."`
@@ -42,9 +44,11 @@ type flags struct {
 	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
 	DrainSpread  time.Duration `default:"0s" group:"Shutdown" help:"Close the connections evenly over so long; 0 closes all at once."`
 
-	Production bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
-	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
-	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
+	Production  bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
+	Record      string `placeholder:"FILE" group:"Operation" help:"Record every message that the registry handles, for pyrycode-relay replay. A former file is kept as FILE.1."`
+	RecordBytes int64  `default:"67108864" placeholder:"BYTES" group:"Operation" help:"How large the record may grow before it is rotated; two files are kept (${default})."`
+	LogFormat   string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
+	LogLevel    string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
@@ -86,6 +90,7 @@ func (f *flags) Validate() error {
 		{"write-timeout", f.WriteTimeout, f.WriteTimeout > 0, "a positive duration such as 10s"},
 		{"max-frame-bytes", f.MaxFrameBytes, f.MaxFrameBytes >= 1024 && f.MaxFrameBytes <= maxFrame, fmt.Sprintf("1024 to %d", maxFrame)},
 		{"max-connections", f.MaxConnections, f.MaxConnections >= 0, "0 (from the file-descriptor limit) or a positive number"},
+		{"record-bytes", f.RecordBytes, f.RecordBytes >= minRecord, fmt.Sprintf("at least %d", minRecord)},
 		{"drain-timeout", f.DrainTimeout, f.DrainTimeout >= 0, "0 or a positive duration such as 10s"},
 		{"drain-spread", f.DrainSpread, f.DrainSpread >= 0, "0 (all at once) or a positive duration such as 60s"},
 	} {
@@ -106,6 +111,7 @@ const (
 	minBacklog = 64 << 10
 	maxBacklog = 1 << 30
 	minQueued  = 1 << 20
+	minRecord  = 64 << 10
 )
 
 func isAddr(s string) bool {
@@ -153,12 +159,12 @@ func excessCapabilities() (caps uint64) {
 
 // config is what the flags ask for.
 func (f *flags) config() transport.Config {
-	admin := f.AdminListen
-	if admin == "off" {
-		admin = ""
+	adminListen := f.AdminListen
+	if adminListen == "off" {
+		adminListen = ""
 	}
 	return transport.Config{
-		Listen: f.InsecureListen, AdminListen: admin, AdminAllowRemote: f.AdminAllowRemote,
+		Listen: f.InsecureListen, AdminListen: adminListen, AdminAllowRemote: f.AdminAllowRemote,
 		Slots: slots.Config{
 			Grace: f.Grace, ProbeTimeout: f.ProbeTimeout, ProbeInterval: f.ProbeInterval,
 			StartupGrace: f.StartupGrace, MaxPhones: f.MaxPhones,
@@ -167,8 +173,18 @@ func (f *flags) config() transport.Config {
 		ReadTimeout: f.ReadTimeout, WriteTimeout: f.WriteTimeout,
 		MaxFrameBytes: f.MaxFrameBytes, PhoneBacklog: f.PhoneBacklogBytes, MaxQueuedBytes: f.MaxQueuedBytes, MaxConnections: f.MaxConnections,
 		DrainTimeout: f.DrainTimeout, DrainSpread: f.DrainSpread,
+		Record: f.Record, RecordBytes: f.RecordBytes,
 		Log: f.logger(),
 	}
+}
+
+// tokenFile is where the admin token goes: where the flag says, or to the default place.
+func (f *flags) tokenFile() (string, error) {
+	if f.AdminTokenFile != "" {
+		return f.AdminTokenFile, nil
+	}
+	_, port, _ := net.SplitHostPort(f.AdminListen)
+	return admin.DefaultTokenFile(port)
 }
 
 func (f *flags) logger() *slog.Logger {

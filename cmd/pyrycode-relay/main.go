@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/pyrycode/pyrycode-relay/transport"
+	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
 
 const (
@@ -59,11 +60,33 @@ func relay(args []string) int {
 		cfg.MaxQueuedBytes = memoryLimit() / 4
 	}
 	cfg.Build = build
-	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin) }
-	if err := serve(cfg); err != nil {
+	var tokenFile string
+	cfg.AdminToken = func() (token string) {
+		token, tokenFile = leaveToken(&f, cfg)
+		return token
+	}
+	cfg.Started = func(l, admin net.Addr) { announce(cfg, l, admin, tokenFile) }
+	err = serve(cfg)
+	if tokenFile != "" {
+		_ = os.Remove(tokenFile)
+	}
+	if err != nil {
 		return fail(exitFailure, err)
 	}
 	return 0
+}
+
+// leaveToken leaves the admin token in its file. Where that cannot be, nobody can release a slot, and all else goes on.
+func leaveToken(f *flags, cfg transport.Config) (token, file string) {
+	file, err := f.tokenFile()
+	if err == nil {
+		token, err = admin.NewToken(file)
+	}
+	if err != nil {
+		cfg.Log.Warn("admin_token_missing", "error", err.Error())
+		return "", ""
+	}
+	return token, file
 }
 
 // parse reads args and the environment into the flags that are the fields of into, and has them validated.
@@ -120,7 +143,7 @@ func serve(cfg transport.Config) error {
 }
 
 // announce says where the relay listens, and what to try.
-func announce(cfg transport.Config, l, admin net.Addr) {
+func announce(cfg transport.Config, l, admin net.Addr, tokenFile string) {
 	cfg.Log.Info("listening", "listener", "relay", "addr", l.String(), "version", cfg.Build.Version)
 	if admin != nil {
 		cfg.Log.Info("listening", "listener", "admin", "addr", admin.String())
@@ -128,6 +151,9 @@ func announce(cfg transport.Config, l, admin net.Addr) {
 	fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	if admin != nil {
 		fmt.Printf("its journal is at   http://%s/claims\n", admin)
+	}
+	if tokenFile != "" {
+		fmt.Printf("its admin token:    %s\n", tokenFile)
 	}
 	fmt.Printf("try: go run ./cmd/claimstorm claim --id home --url ws://%s\n", l)
 }

@@ -87,9 +87,22 @@ func serveForward(listening func(l, admin net.Addr)) error {
 	}))
 }
 
-// serveSplice is the least that anything between two connections can cost: the kernel carries the bytes over (splice), and nobody
-// looks at them. A connection says in a line which pair it belongs to.
+// serveSplice is the least that anything between two connections can cost: the kernel moves the bytes over (splice), and neither
+// copies nor looks at them.
 func serveSplice(listening func(l, admin net.Addr)) error {
+	return servePairs(listening, func(to, from net.Conn) { _, _ = io.Copy(to, from) })
+}
+
+// serveCopy is the least for whoever has to look at the bytes: a read and a write of up to 64 KiB.
+func serveCopy(listening func(l, admin net.Addr)) error {
+	return servePairs(listening, func(to, from net.Conn) {
+		_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 64<<10))
+	})
+}
+
+// servePairs has carry carry what comes from each connection of a pair to the other. A connection says in a line which pair it
+// belongs to.
+func servePairs(listening func(l, admin net.Addr), carry func(to, from net.Conn)) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -112,8 +125,8 @@ func serveSplice(listening func(l, admin net.Addr)) error {
 			waiting[line] = c
 			mu.Unlock()
 			if other != nil {
-				go func() { _, _ = io.Copy(other, c) }()
-				_, _ = io.Copy(c, other)
+				go carry(other, c)
+				carry(c, other)
 			}
 		}()
 	}

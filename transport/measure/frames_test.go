@@ -30,7 +30,7 @@ func (s server) open(b testing.TB, kind string, phone bool, id string) *talker {
 	}
 	b.Cleanup(func() { _ = c.Close() })
 	p := &talker{c, bufio.NewReaderSize(c, 64<<10)}
-	if kind == "splice" {
+	if kind == "splice" || kind == "copy" {
 		_, _ = fmt.Fprintf(c, "%s\n", id)
 		return p
 	}
@@ -51,11 +51,15 @@ func (s server) open(b testing.TB, kind string, phone bool, id string) *talker {
 	}
 }
 
-// masked is a frame as a client sends it: text of so many bytes, a JSON string that looks like base64, with who at its beginning.
-func masked(who, size int) []byte {
-	payload := []byte(fmt.Sprintf(`"%06d`, who) + strings.Repeat("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo0", size/36+1)[:size-8] + `"`)
+// filled is a frame of so many bytes: a JSON string that looks like base64, with who at its beginning.
+func filled(who, size int) []byte {
+	return masked([]byte(fmt.Sprintf(`"%06d`, who) + strings.Repeat("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo0", size/36+1)[:size-8] + `"`))
+}
+
+// masked is a text message as a client sends it.
+func masked(payload []byte) []byte {
 	var f []byte
-	switch {
+	switch size := len(payload); {
 	case size < 126:
 		f = []byte{0x81, 0x80 | byte(size)}
 	case size < 1<<16:
@@ -145,7 +149,7 @@ func flood(b testing.TB, s server, ps pairs, size int, d time.Duration) (r rate)
 	arrived := make([]atomic.Int64, len(ps.phones))
 	var all sync.WaitGroup
 	for i, p := range ps.phones {
-		f := masked(i, size)
+		f := filled(i, size)
 		all.Go(func() {
 			for {
 				if _, err := p.Write(f); err != nil {
@@ -200,7 +204,7 @@ func flood(b testing.TB, s server, ps pairs, size int, d time.Duration) (r rate)
 	return rate{float64(n1-n0) / took.Seconds(), (u1.CPU - u0.CPU) / time.Duration(n1-n0), float64(least) / float64(most)}
 }
 
-var kinds = []string{"relay", "forward", "splice"}
+var kinds = []string{"relay", "forward", "copy", "splice"}
 
 // BenchmarkFrames: as many frames as go through, from phones to binaries. The server's CPU is that of its process.
 func BenchmarkFrames(b *testing.B) {
@@ -223,7 +227,7 @@ func BenchmarkFrames(b *testing.B) {
 			name = fmt.Sprintf("%dphones1binary/%dB", c.pairs, c.size)
 		}
 		for _, kind := range kinds {
-			if c.one && kind == "splice" {
+			if c.one && (kind == "splice" || kind == "copy") {
 				continue
 			}
 			b.Run(name+"/"+kind, func(b *testing.B) {
@@ -248,7 +252,7 @@ func BenchmarkLoneFrame(b *testing.B) {
 			b.Run(fmt.Sprintf("%dB/%s", size, kind), func(b *testing.B) {
 				s := start(b, kind)
 				ps := s.pairs(b, kind, 1, false)
-				f := masked(0, size)
+				f := filled(0, size)
 				var times []time.Duration
 				for i := range 6000 {
 					t0 := time.Now()
@@ -270,5 +274,42 @@ func BenchmarkLoneFrame(b *testing.B) {
 				b.ReportMetric(0, "ns/op")
 			})
 		}
+	}
+}
+
+// BenchmarkIdlePair asks what a phone and its binary cost that do nothing, 2 s after a frame has gone each way.
+func BenchmarkIdlePair(b *testing.B) {
+	const pairs, size = 2500, 1 << 10
+	for _, kind := range []string{"forward", "relay"} {
+		b.Run(kind, func(b *testing.B) {
+			for b.Loop() {
+				s := start(b, kind)
+				before := s.usage(b)
+				ps := s.pairs(b, kind, pairs, false)
+				f := filled(0, size)
+				head := len(`{"conn_id":"client-m-0123456789abcdef",`)
+				for i, phone := range ps.phones {
+					if _, err := phone.Write(f); err != nil {
+						b.Fatal(err)
+					}
+					// The envelope that comes is one that goes: the binary sends back what it got.
+					envelope := make([]byte, head+len(strconv.Itoa(i))+len(`"frame":}`)+size)
+					if err := ps.binaries[i].next(envelope); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := ps.binaries[i].Write(masked(envelope)); err != nil {
+						b.Fatal(err)
+					}
+					if err := phone.next(nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+				<-time.After(2 * time.Second)
+				quiet := s.usage(b)
+				b.ReportMetric(float64(quiet.RSSKiB-before.RSSKiB)/(2*pairs), "KiB/conn")
+				b.ReportMetric(float64(quiet.Goroutines-before.Goroutines)/(2*pairs), "goroutines/conn")
+				b.ReportMetric(0, "ns/op")
+			}
+		})
 	}
 }

@@ -27,6 +27,10 @@ func left(at int) func(*Claim) {
 	return func(c *Claim) { c.Leaving, c.Ended, c.End = t(at), t(at+1), Left }
 }
 
+func dropped(at int) func(*Claim) {
+	return func(c *Claim) { c.Leaving, c.Ended, c.End = t(at), t(at), Dropped }
+}
+
 func closed(at int, code uint16, reason string) func(*Claim) {
 	return func(c *Claim) { c.Ended, c.End, c.Code, c.Reason = t(at), Closed, code, reason }
 }
@@ -66,7 +70,7 @@ func TestVerdicts(tt *testing.T) {
 		"refused before anybody":   {claims: []Claim{loser(2, 5, 9), holder(1, 10, 20)}, want: []Fault{RefusedWhileFree}},
 		"refused by a later claim": {claims: []Claim{loser(2, 5, 500), holder(1, 300, 310, pongs(400))}, want: []Fault{RefusedWhileFree, LateAnswer}},
 		"refused, perhaps by a reset": {
-			claims: []Claim{holder(1, 10, 20, pongs(95), func(c *Claim) { c.Leaving, c.Ended, c.End = t(97), t(97), Dropped }), loser(2, 90, 150)},
+			claims: []Claim{holder(1, 10, 20, pongs(95), dropped(97)), loser(2, 90, 150)},
 		},
 		"taken over": {claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)}},
 		"taken over too soon": {
@@ -86,17 +90,27 @@ func TestVerdicts(tt *testing.T) {
 			rules:  func(r *Rules) { r.HeartbeatTimeout = 5 * time.Second },
 			claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout))},
 		},
-		"a holder is refused":         {claims: []Claim{holder(1, 10, 20, closed(90, CodeClaimed, ReasonClaimed))}, want: []Fault{CutOff}},
-		"a holder is dropped":         {claims: []Claim{holder(1, 10, 20, cut(90))}, want: []Fault{CutOff}},
-		"a claimant is dropped":       {claims: []Claim{holder(1, 10, 0, cut(90))}, want: []Fault{WrongAnswer}},
-		"a loser is closed with 1000": {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0, closed(40, 1000, ""))}, want: []Fault{WrongAnswer}},
-		"another reason":              {claims: []Claim{holder(1, 10, 20, pongs(35)), func() Claim { c := loser(2, 30, 40); c.Reason = "taken"; return c }()}, want: []Fault{WrongAnswer}},
-		"late":                        {claims: []Claim{holder(1, 10, 20, pongs(35, 5000)), loser(2, 30, 5600)}, want: []Fault{LateAnswer}},
-		"behind one dead holder":      {claims: []Claim{holder(1, 10, 20, silent(25), closed(5100, CodeInternal, ReasonTimeout)), holder(3, 26, 5090, pongs(5150)), loser(2, 30, 5160)}},
-		"late behind a dead holder":   {claims: []Claim{holder(1, 10, 20, silent(25), closed(5100, CodeInternal, ReasonTimeout)), holder(3, 26, 5090, pongs(6900)), loser(2, 30, 7000)}, want: []Fault{LateAnswer}},
-		"never answered":              {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0)}, want: []Fault{Unanswered}},
-		"left in time":                {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0, left(300))}},
-		"two that nobody refused":     {claims: []Claim{holder(1, 10, 0), holder(2, 15, 0)}, want: []Fault{TwoHolders}},
+		"a holder is refused":                          {claims: []Claim{holder(1, 10, 20, closed(90, CodeClaimed, ReasonClaimed))}, want: []Fault{CutOff}},
+		"a holder is dropped":                          {claims: []Claim{holder(1, 10, 20, cut(90))}, want: []Fault{CutOff}},
+		"a claimant is dropped":                        {claims: []Claim{holder(1, 10, 0, cut(90))}, want: []Fault{WrongAnswer}},
+		"a loser is closed with 1000":                  {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0, closed(40, 1000, ""))}, want: []Fault{WrongAnswer}},
+		"another reason":                               {claims: []Claim{holder(1, 10, 20, pongs(35)), func() Claim { c := loser(2, 30, 40); c.Reason = "taken"; return c }()}, want: []Fault{WrongAnswer}},
+		"late":                                         {claims: []Claim{holder(1, 10, 20, pongs(35, 5000)), loser(2, 30, 5600)}, want: []Fault{LateAnswer}},
+		"behind one dead holder":                       {claims: []Claim{holder(1, 10, 20, silent(25), closed(5100, CodeInternal, ReasonTimeout)), holder(3, 26, 5090, pongs(5150)), loser(2, 30, 5160)}},
+		"late behind a dead holder":                    {claims: []Claim{holder(1, 10, 20, silent(25), closed(5100, CodeInternal, ReasonTimeout)), holder(3, 26, 5090, pongs(6900)), loser(2, 30, 7000)}, want: []Fault{LateAnswer}},
+		"never answered":                               {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0)}, want: []Fault{Unanswered}},
+		"left in time":                                 {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0, left(300))}},
+		"two that nobody refused":                      {claims: []Claim{holder(1, 10, 0), holder(2, 15, 0)}, want: []Fault{TwoHolders}},
+		"refused after a reset that may not have come": {claims: []Claim{holder(1, 10, 20, pongs(50), dropped(97)), loser(2, 98, 150)}, want: []Fault{RefusedWithoutProof}},
+		"two winners, and a refusal by either":         {claims: []Claim{holder(1, 10, 20), holder(2, 15, 25, pongs(35)), loser(3, 30, 40)}, want: []Fault{TwoHolders}},
+		"closed while it leaves":                       {claims: []Claim{holder(1, 10, 20, closed(55, 1000, ""), func(c *Claim) { c.Leaving = t(50) })}},
+		"a pong that may have come too late": {claims: []Claim{
+			holder(1, 10, 20, closed(5300, CodeInternal, ReasonTimeout), func(c *Claim) { c.Pongs = []Pong{{t(250), t(4950)}} }), holder(2, 200, 5310),
+		}},
+		"taken over by one that left before it knew": {claims: []Claim{
+			holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 0, left(5260)),
+		}},
+		"the tool stops looking while it leaves": {claims: []Claim{holder(1, 10, 20, func(c *Claim) { c.Leaving = t(90) }), holder(2, 95, 98)}},
 		"the relay ends": {
 			rules:  func(r *Rules) { r.Shutdown = t(80) },
 			claims: []Claim{holder(1, 10, 20, closed(90, CodeGoingAway, ReasonGoingAway)), holder(2, 85, 0, closed(91, CodeGoingAway, ReasonGoingAway))},
@@ -130,6 +144,54 @@ func TestVerdicts(tt *testing.T) {
 	}
 }
 
+// TestCountsAndLanes of a run in which everything happens once.
+func TestCountsAndLanes(tt *testing.T) {
+	rules, h := usual, &History{}
+	rules.Shutdown = t(20_000)
+	for _, c := range []Claim{
+		holder(1, 10, 20, pongs(35), left(90)), loser(2, 30, 40),
+		holder(3, 95, 98, silent(200), closed(5400, CodeInternal, ReasonTimeout)),                           // in grace
+		holder(4, 300, 5390, closed(20_001, CodeGoingAway, ReasonGoingAway)),                                // a takeover
+		holder(5, 8000, 0, func(c *Claim) { c.Leaving, c.Ended, c.End = t(8100), t(15_000), Left }),         // nobody knows
+		holder(6, 19_999, 0, func(c *Claim) { c.Ended, c.End = t(30_000), Dropped; c.Leaving = t(29_000) }), // nor here: the relay ends
+	} {
+		h.Add(c)
+	}
+	v := Check(h, nil, rules)
+	want := Counts{Claims: 6, Slots: 1, Granted: 3, Proven: 3, Refused: 1, Unknown: 2, GraceClaims: 1, Takeovers: 1}
+	if !v.OK() || v.Counts != want {
+		tt.Errorf("counted %+v, want %+v\n%v", v.Counts, want, v.Violations)
+	}
+	for i, want := range []Lane{
+		{MayFrom: t(10), MayUntil: t(91), SureFrom: t(20), SureUntil: t(90)},
+		{},
+		{MayFrom: t(95), MayUntil: t(5390), SureFrom: t(98), SureUntil: t(5000)},
+		{MayFrom: t(5000), MayUntil: t(20_001), SureFrom: t(5390), SureUntil: t(20_000)},
+	} {
+		got := Lanes(h, "home", rules)[i]
+		if got.MayFrom != want.MayFrom || got.MayUntil != want.MayUntil || got.SureFrom != want.SureFrom || got.SureUntil != want.SureUntil {
+			tt.Errorf("c%d may have held from %s to %s and surely did from %s to %s, want %s to %s, %s to %s", got.Client,
+				got.MayFrom, got.MayUntil, got.SureFrom, got.SureUntil, want.MayFrom, want.MayUntil, want.SureFrom, want.SureUntil)
+		}
+	}
+	if got := Lanes(h, "nobody", rules); got != nil {
+		tt.Errorf("lanes of an id that was never claimed: %v", got)
+	}
+}
+
+// TestRefusalsSayWhetherItWasGrace, where the relay has one.
+func TestRefusalsSayWhetherItWasGrace(tt *testing.T) {
+	for asked, grace := range map[int]bool{95: true, 40_000: false} {
+		h := &History{}
+		h.Add(holder(1, 10, 20, left(90)))
+		h.Add(loser(2, asked, asked+4))
+		v := Check(h, nil, usual)
+		if len(v.Violations) != 1 || strings.Contains(v.Violations[0].What, "in grace since c1 left") != grace {
+			tt.Errorf("asked at %s: %v", t(asked), v.Violations)
+		}
+	}
+}
+
 // TestJournalFaults: what the journal of a correct relay becomes when it is changed.
 func TestJournalFaults(tt *testing.T) {
 	pick := func(j []Entry, decided string) int {
@@ -159,6 +221,7 @@ func TestJournalFaults(tt *testing.T) {
 		"a refusal is missing":   {func(j []Entry) []Entry { return renumber(slices.Delete(j, 1, 3)) }, JournalDisagrees},
 		"a hold is missing":      {func(j []Entry) []Entry { return renumber(j[:4]) }, JournalDisagrees},
 		"one hold for two":       {func(j []Entry) []Entry { return renumber(j[:3]) }, JournalDisagrees},
+		"released too soon":      {func(j []Entry) []Entry { j[3].Time = t(60); return j }, JournalDisagrees},
 		"another time": {func(j []Entry) []Entry {
 			j[2].Time += time.Second
 			j[3].Time += time.Second

@@ -93,8 +93,8 @@ func (s *slot) read(id uint32) span {
 		}
 	}
 	switch s.h.ending(id) {
-	case Open:
-		p.lost, p.until = never, never
+	case Open: // it may have begun to leave, though
+		p.lost, p.until = cmp.Or(r.leaving, never), never
 	case Left: // the answer to its close frame says that its end was heard of
 		p.lost, p.until = r.leaving, c.ended
 	case Dropped:
