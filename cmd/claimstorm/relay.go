@@ -280,7 +280,7 @@ func (c *pairs) tell(s *session, all []*pair, tallies []*tally, lasted time.Dura
 		corrected.Merge(y.corrected)
 	}
 	senders := map[string]int{"both": 2, "up": 1, "down": 1}[c.Direction] * c.Pairs
-	s.frames = &report.Frames{Pairs: c.Pairs, Size: c.Size[0], Wanted: c.Rate * float64(senders)}
+	s.frames = &report.Frames{Pairs: c.Pairs, Sizes: c.Size, Wanted: c.Rate * float64(senders)}
 	for _, t := range []*report.Throughput{&up, &down} {
 		if t.Sent > 0 {
 			t.PerSecond, t.BytesPerSecond = perSecond(t.Arrived, lasted), t.BytesPerSecond/lasted.Seconds()
