@@ -126,7 +126,7 @@ func TestTheFakeIsRightButForItsFaults(t *testing.T) {
 // TestTakeoversAreSeen, unless the machine is too busy for so short a probe timeout: then that is said.
 func TestTakeoversAreSeen(t *testing.T) {
 	t.Parallel()
-	r := claimstorm(t, append(churns, "--url", startFake(t, ""), "--silence", "0.1", "--probe-timeout", "1s", "--duration", "4s")...)
+	r := claimstorm(t, append(churns, "--url", startFake(t, ""), "--silence", "0.03", "--grace", "0s", "--probe-timeout", "1s", "--duration", "4s")...)
 	if r.code == 4 && strings.Contains(strings.Join(r.result.Why, " "), "too busy") {
 		t.Skip(r.result.Why)
 	}

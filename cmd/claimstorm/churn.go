@@ -18,7 +18,7 @@ type churn struct {
 	IDs      int           `name:"ids" default:"20" placeholder:"M" help:"How many ids they claim (${default})."`
 	Hold     time.Duration `default:"200ms" help:"How long a client stays, in the mean (${default})."`
 	Reset    float64       `default:"0.2" placeholder:"SHARE" help:"How many of those that leave do so by a reset (${default}); as many do by FIN."`
-	Silence  float64       `default:"0.05" placeholder:"SHARE" help:"How many fall silent in place of leaving, so that they are taken over (${default})."`
+	Silence  float64       `default:"0.03" placeholder:"SHARE" help:"How many fall silent in place of leaving, so that they are taken over (${default})."`
 }
 
 // Validate is called by kong.

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -68,6 +69,7 @@ func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Se
 	mux.HandleFunc("GET /v1/server", f.server)
 	mux.HandleFunc("GET /v1/client", f.client)
 	srv := serve(mux)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of each client that does not trust it
 	t.Cleanup(func() {
 		f.mu.Lock()
 		f.gone = true

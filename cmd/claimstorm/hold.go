@@ -60,7 +60,7 @@ func (c *hold) drive(ctx context.Context, s *session) {
 		}
 	}
 	if n := int64(len(all)); n > 0 && unknown == nil {
-		h.MemoryPerClaim = float64(max(opened.memory-before.memory, 0)) / float64(n)
+		h.MemoryPerClaim = float64(max(after.memory-before.memory, 0)) / float64(n) // what the opening itself took is given back by then
 		h.CPUPerClaim = (opened.cpu - before.cpu) / time.Duration(n)
 		h.CPUIdle = time.Duration(float64(after.cpu-opened.cpu) / (s.clock.now() - kept).Seconds() / float64(n))
 	} else {

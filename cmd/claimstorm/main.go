@@ -78,11 +78,11 @@ func parse(args []string) (command, error) {
 }
 
 func (e *environment) usage(err error) int {
-	fmt.Fprintln(e.stderr, "claimstorm:", err)
+	_, _ = fmt.Fprintln(e.stderr, "claimstorm:", err)
 	return exitUsage
 }
 
 // say prints a line with the time: the commands by hand keep a diary.
 func (e *environment) say(format string, args ...any) {
-	fmt.Fprintf(e.stdout, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(e.stdout, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }

@@ -62,7 +62,7 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 	for name, args := range map[string]string{
 		"storm":           "storm --claimants 20 --ids 5 --rounds 5 --settle 10ms",
 		"churn":           "churn --clients 20 --ids 4 --duration 2s --hold 50ms --silence 0",
-		"takeovers":       "churn --clients 20 --ids 4 --duration 4s --hold 50ms --silence 0.1",
+		"takeovers":       "churn --clients 20 --ids 4 --duration 5s --hold 50ms --silence 0.03",
 		"hold":            "hold --claims 100 --duration 500ms --ping-every 100ms",
 		"frames, fast":    "relay --pairs 2 --duration 500ms --size 128,5000",
 		"frames, open":    "relay --pairs 2 --duration 500ms --rate 100",

@@ -24,7 +24,7 @@ func (p *phone) run(e *environment) int {
 		if err != nil {
 			return explainEnd(e, err)
 		}
-		fmt.Fprintf(e.stdout, "%s\n", answer)
+		_, _ = fmt.Fprintf(e.stdout, "%s\n", answer)
 	}
 	_ = conn.Close(1000, "done")
 	return 0

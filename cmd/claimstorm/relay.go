@@ -90,9 +90,7 @@ func (c *pairs) drive(ctx context.Context, s *session) {
 	began := s.clock.now()
 	c.exchange(ctx, s, all)
 	lasted := s.clock.now() - began
-	for _, p := range all {
-		p.leave()
-	}
+	each(len(all), dialers, func(i int) { all[i].leave() })
 	c.tell(s, all, tallies, lasted)
 }
 
@@ -108,6 +106,7 @@ func (c *pairs) join(ctx context.Context, s *session, id string, n int, y *tally
 	p = &pair{s: s, id: id, greeted: make(chan string, 1), away: make(chan struct{}, 1)}
 	p.up = newStream(fmt.Sprintf("up%06d", n+1), c.Size, interval, y)
 	p.down = newStream(fmt.Sprintf("dn%06d", n+1), c.Size, interval, y)
+	p.up.phase, p.down.phase = interval*time.Duration(2*n)/time.Duration(2*c.Pairs), interval*time.Duration(2*n+1)/time.Duration(2*c.Pairs)
 	if p.binary, err = s.fleet.join(ctx, "/v1/server", id, "X-Pyrycode-Version: claimstorm"); err != nil {
 		return nil, err
 	}

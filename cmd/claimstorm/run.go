@@ -62,7 +62,7 @@ func (c *quick) run(e *environment) int {
 		{"churn", "--clients", "50", "--ids", "10", "--duration", "10s"},
 		{"relay", "--pairs", "10", "--rate", "200", "--duration", "5s"},
 	} {
-		fmt.Fprintf(e.stdout, "\n== claimstorm %s\n", strings.Join(part, " "))
+		_, _ = fmt.Fprintf(e.stdout, "\n== claimstorm %s\n", strings.Join(part, " "))
 		args := append(part, common...)
 		if c.HTML != "" {
 			args = append(args, "--html", c.HTML+"-"+part[0]+".html")

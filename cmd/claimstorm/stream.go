@@ -18,6 +18,7 @@ type stream struct {
 	name     string
 	sizes    []int
 	interval time.Duration // between two frames by the schedule; 0 is as fast as possible
+	phase    time.Duration // of the schedule, so that not all streams send at once
 	window   chan struct{} // a token for each frame under way, so that neither end is drowned
 
 	// The sender's.
@@ -88,7 +89,7 @@ const batchBytes = 64 << 10
 // send writes frames until ctx ends: wrap makes a message of a frame.
 func (t *stream) send(ctx context.Context, c *clock, l *link, wrap func(b, frame []byte) []byte) {
 	var batch, message, frame []byte
-	origin := c.now()
+	origin := c.now() + t.phase
 	t.mu.Lock()
 	t.origin = origin
 	t.mu.Unlock()
