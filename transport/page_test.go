@@ -24,13 +24,13 @@ var (
 )
 
 // show opens a status page, and fails at the test's end if anything went wrong in it or it asked for anything that is not the relay's.
-// What the relay is expected to refuse is given by its status.
-func (r *running) show(path string, look browser.Look, refused ...string) *browser.Page {
+// What is expected to go wrong is given.
+func (r *running) show(path string, look browser.Look, expected ...string) *browser.Page {
 	r.t.Helper()
 	p := browser.Open(r.t, "http://"+r.admin+path, look)
 	r.t.Cleanup(func() {
 		for _, e := range p.Errors() {
-			if !slices.ContainsFunc(refused, func(status string) bool { return strings.Contains(e, "a status of "+status) }) {
+			if !slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(e, part) }) {
 				r.t.Errorf("in the page: %s", e)
 			}
 		}
@@ -239,7 +239,7 @@ func TestReleaseFromThePage(t *testing.T) {
 	const id = `a/b?c=<d>"&%20` // it stands in a path
 	end := r.daemon(id).living()
 	r.until(id, "granted", 1)
-	p := r.show("/?server_id="+url.QueryEscape(id), phone, "401", "404")
+	p := r.show("/?server_id="+url.QueryEscape(id), phone, "status of 401", "status of 404")
 	release := func(token, want string) {
 		t.Helper()
 		p.WaitFor(`!document.getElementById("release").hidden`)
@@ -327,6 +327,24 @@ func TestPausedPageStandsStill(t *testing.T) {
 	}
 	browser.Eval[bool](p, `document.getElementById("pause").click(), true`)
 	p.WaitFor(`document.querySelectorAll(".mark").length === 1`)
+}
+
+// TestPageOutlivesTheRelay: while it is away the page says so, and when another one is there, whose numbers begin anew, shows that one.
+func TestPageOutlivesTheRelay(t *testing.T) {
+	cfg := pageConfig()
+	r := run(t, cfg)
+	for range 3 {
+		r.daemon("home").living()
+	}
+	r.until("home", "refused", 2)
+	p := r.show("/?server_id=home", desk, "net::ERR_")
+	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 5`)
+	r.stop()
+	p.WaitFor(`document.getElementById("state").innerText.includes("trying again")`)
+	cfg.AdminListen = r.admin
+	again := run(t, cfg)
+	again.daemon("home").living()
+	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 1`)
 }
 
 // TestLooks is for people: it leaves pictures of the pages in the folder SHOTS.
