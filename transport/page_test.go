@@ -329,6 +329,14 @@ func TestPausedPageStandsStill(t *testing.T) {
 	}
 	browser.Eval[bool](p, `document.getElementById("pause").click(), true`)
 	p.WaitFor(`document.querySelectorAll(".mark").length === 1`)
+
+	// Behind another tab it listens no more; six of them would have all the connections that a browser opens.
+	hide := `(hidden => (Object.defineProperty(document, "hidden", {value: hidden, configurable: true}), document.dispatchEvent(new Event("visibilitychange")), stream.readyState === EventSource.CLOSED))`
+	if !browser.Eval[bool](p, hide+"(true)") || browser.Eval[bool](p, hide+"(false)") {
+		t.Error("hidden it listens, or shown again it does not")
+	}
+	r.daemon("home").living()
+	p.WaitFor(`document.querySelectorAll(".mark").length === 3`)
 }
 
 // TestPageOutlivesTheRelay: while it is away the page says so, and when another one is there, whose numbers begin anew, shows that one.

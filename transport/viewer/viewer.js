@@ -96,7 +96,7 @@ function listen() {
   stream.addEventListener("gap", () => { dirty = true; });
   stream.addEventListener("error", () => {
     say("the relay is away, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => !paused && listen(), idle); // it was refused for now
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => paused || document.hidden || listen(), idle); // it was refused for now
   });
 }
 
@@ -131,6 +131,15 @@ $("pause").addEventListener("click", () => {
     dirty = true;
     listen();
   }
+});
+
+// A page that nobody sees gives its stream back: a browser opens six connections to a relay, and six tabs would have them all.
+document.addEventListener("visibilitychange", () => {
+  if (paused || !stream) return;
+  stream.close();
+  if (document.hidden) return;
+  dirty = true;
+  listen();
 });
 
 $("release")?.addEventListener("submit", async (event) => {
