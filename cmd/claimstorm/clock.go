@@ -16,6 +16,11 @@ type clock struct {
 	stall atomic.Int64  // the longest that a timer was late
 	stop  chan struct{}
 	done  chan struct{}
+
+	// Of the run, known when it has halted.
+	lasted time.Duration
+	used   time.Duration // CPU
+	share  float64       // of all cores
 }
 
 const stallTick = 10 * time.Millisecond
@@ -49,20 +54,15 @@ func (c *clock) watch() {
 	}
 }
 
-// halt ends the watch, and says how long the clock ran.
-func (c *clock) halt() time.Duration {
+// halt ends the watch, and the run: what follows is not measured.
+func (c *clock) halt() {
 	close(c.stop)
 	<-c.done
-	return c.now()
+	c.lasted, c.used = c.now(), cpuTime()-c.cpu
+	c.share = c.used.Seconds() / (c.lasted.Seconds() * float64(runtime.NumCPU()))
 }
 
 func (c *clock) stalled() time.Duration { return time.Duration(c.stall.Load()) }
-
-// share is which part of all cores this process has used since the start.
-func (c *clock) share() (cpu time.Duration, share float64) {
-	cpu = cpuTime() - c.cpu
-	return cpu, cpu.Seconds() / (c.now().Seconds() * float64(runtime.NumCPU()))
-}
 
 // cpuTime is what this process has used so far.
 func cpuTime() time.Duration {

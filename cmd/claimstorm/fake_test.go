@@ -58,7 +58,7 @@ type fakeConn struct {
 // startFake gives the URL of a relay that is broken that way.
 func startFake(t *testing.T, fault string) string {
 	t.Helper()
-	f := &fake{fault: fault, grace: 2 * time.Second, silent: time.Second, every: time.Millisecond, slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{}}
+	f := &fake{fault: fault, grace: 30 * time.Second, silent: time.Second, every: time.Millisecond, slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/server", f.server)
 	mux.HandleFunc("GET /v1/client", f.client)

@@ -65,12 +65,13 @@ func ours(frame []byte) (stream string, seq int64, sent time.Duration, err error
 var (
 	envelopeStart = []byte(`{"conn_id":"`)
 	envelopeFrame = []byte(`","frame":`)
+	envelopeEnd   = []byte(frameEnd + `}`)
 )
 
 // opened is what an envelope holds; the frame is nil in a close notice.
 func opened(b []byte) (conn string, frame []byte, code int, err error) {
-	if rest, ok := bytes.CutPrefix(b, envelopeStart); ok { // as most relays write it
-		if id, rest, ok := bytes.Cut(rest, envelopeFrame); ok && len(rest) > 0 && rest[len(rest)-1] == '}' && bytes.IndexByte(id, '\\') < 0 {
+	if rest, ok := bytes.CutPrefix(b, envelopeStart); ok && bytes.HasSuffix(rest, envelopeEnd) { // as the protocol writes it, around a frame of ours
+		if id, rest, ok := bytes.Cut(rest, envelopeFrame); ok && bytes.IndexByte(id, '\\') < 0 {
 			return string(id), rest[:len(rest)-1], 0, nil
 		}
 	}

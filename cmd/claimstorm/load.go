@@ -29,11 +29,12 @@ type timing struct {
 	ProbeTimeout     time.Duration `default:"5s" help:"Its --probe-timeout (${default})."`
 	ProbeInterval    time.Duration `default:"100ms" help:"Its --probe-interval (${default})."`
 	HeartbeatTimeout time.Duration `default:"30s" help:"Its --heartbeat-timeout (${default})."`
-	Slack            time.Duration `default:"200ms" help:"How late it may be beyond those (${default}). What this machine is seen to stall comes on top."`
+	Skew             time.Duration `default:"10ms" help:"How far its clock may be off this machine's, for the times in its journal (${default})."`
+	Slack            time.Duration `default:"200ms" help:"How late it may be beyond those (${default}). What claimstorm is seen to stall, and the relay to take for a page that costs nothing, comes on top."`
 }
 
 func (t *timing) rules() history.Rules {
-	return history.Rules{Grace: t.Grace, ProbeTimeout: t.ProbeTimeout, ProbeInterval: t.ProbeInterval, HeartbeatTimeout: t.HeartbeatTimeout, Slack: t.Slack}
+	return history.Rules{Grace: t.Grace, ProbeTimeout: t.ProbeTimeout, ProbeInterval: t.ProbeInterval, HeartbeatTimeout: t.HeartbeatTimeout, Skew: t.Skew, Slack: t.Slack}
 }
 
 // output is how a run is repeated, judged and told.

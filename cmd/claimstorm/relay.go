@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,9 +53,13 @@ type pair struct {
 	id            string
 	binary, phone *link
 	up, down      *stream
-	conn          chan string // the phone's name, which its first frame tells the binary
+	conn          string        // the phone's name, which its first frame tells the binary
+	greeted       chan string   // the same, when it comes
+	away          chan struct{} // the phone was turned away, since its binary's claim has not been decided yet
 	readers       sync.WaitGroup
+	known         atomic.Bool // the first frame has come
 	leaving       atomic.Bool
+	dead          atomic.Bool // one of the two connections ended by itself
 }
 
 // greeting is a frame before the first: by it the binary knows its phone.
@@ -63,8 +68,12 @@ const greeting = `"greetings"`
 func (c *pairs) drive(ctx context.Context, s *session) {
 	all := make([]*pair, c.Pairs)
 	ids := s.ids(c.Pairs)
+	tallies := make([]*tally, min(c.Pairs, maxTallies))
+	for i := range tallies {
+		tallies[i] = newTally()
+	}
 	each(c.Pairs, dialers, func(i int) {
-		p, err := c.join(ctx, s, ids[i], i)
+		p, err := c.join(ctx, s, ids[i], i, tallies[i%len(tallies)])
 		if err != nil {
 			if ctx.Err() == nil {
 				s.missed(err)
@@ -84,39 +93,48 @@ func (c *pairs) drive(ctx context.Context, s *session) {
 	for _, p := range all {
 		p.leave()
 	}
-	c.tell(s, all, lasted)
+	c.tell(s, all, tallies, lasted)
 }
 
+// maxTallies is how many tallies the pairs share: more than there are cores, so that they seldom meet.
+const maxTallies = 16
+
 // join connects a binary, and then its phone, until the one knows the other.
-func (c *pairs) join(ctx context.Context, s *session, id string, n int) (p *pair, err error) {
+func (c *pairs) join(ctx context.Context, s *session, id string, n int, y *tally) (p *pair, err error) {
 	interval := time.Duration(0)
 	if c.Rate > 0 {
 		interval = time.Duration(float64(time.Second) / c.Rate)
 	}
-	p = &pair{s: s, id: id, conn: make(chan string, 1)}
-	p.up = newStream(fmt.Sprintf("up%06d", n+1), c.Size, interval)
-	p.down = newStream(fmt.Sprintf("dn%06d", n+1), c.Size, interval)
+	p = &pair{s: s, id: id, greeted: make(chan string, 1), away: make(chan struct{}, 1)}
+	p.up = newStream(fmt.Sprintf("up%06d", n+1), c.Size, interval, y)
+	p.down = newStream(fmt.Sprintf("dn%06d", n+1), c.Size, interval, y)
 	if p.binary, err = s.fleet.join(ctx, "/v1/server", id, "X-Pyrycode-Version: claimstorm"); err != nil {
 		return nil, err
 	}
-	if p.phone, err = s.fleet.join(ctx, "/v1/client", id, "X-Pyrycode-Token: claimstorm", "X-Pyrycode-Device-Name: claimstorm"); err != nil {
-		p.binary.cut(false)
-		return nil, err
-	}
 	p.readers.Go(func() { p.read(p.binary, "binary", p.fromPhone) })
-	p.readers.Go(func() { p.read(p.phone, "phone", p.fromBinary) })
-	_ = p.phone.write(opText, []byte(greeting))
 	ctx, cancel := context.WithTimeout(ctx, handshakeWithin)
 	defer cancel()
-	select {
-	case conn := <-p.conn:
-		p.conn <- conn
-		return p, nil
-	case <-ctx.Done():
-		p.leave()
-		return nil, fmt.Errorf("the first frame of a phone did not reach its binary within %s", handshakeWithin)
+	for pause(ctx, 0) {
+		if p.phone, err = s.fleet.join(ctx, "/v1/client", id, "X-Pyrycode-Token: claimstorm", "X-Pyrycode-Device-Name: claimstorm"); err != nil {
+			break
+		}
+		phone := p.phone
+		p.readers.Go(func() { p.read(phone, "phone", p.fromBinary) })
+		_ = p.phone.write(opText, []byte(greeting))
+		select {
+		case p.conn = <-p.greeted:
+			return p, nil
+		case <-p.away:
+			pause(ctx, joinAgain)
+		case <-ctx.Done():
+		}
 	}
+	p.leave()
+	return nil, cmp.Or(err, fmt.Errorf("the first frame of a phone did not reach its binary within %s", handshakeWithin))
 }
+
+// joinAgain is how long a phone waits that was turned away: a binary's upgrade may be through before its claim is.
+const joinAgain = 10 * time.Millisecond
 
 // exchange lets everybody send for a while, and waits until everything has come, or long enough.
 func (c *pairs) exchange(ctx context.Context, s *session, all []*pair) {
@@ -124,13 +142,12 @@ func (c *pairs) exchange(ctx context.Context, s *session, all []*pair) {
 	defer cancel()
 	var senders sync.WaitGroup
 	for _, p := range all {
-		conn := <-p.conn
 		if c.Direction != "down" {
 			senders.Go(func() { p.up.send(ctx, s.clock, p.phone, func(b, frame []byte) []byte { return append(b, frame...) }) })
 		}
 		if c.Direction != "up" {
 			senders.Go(func() {
-				p.down.send(ctx, s.clock, p.binary, func(b, frame []byte) []byte { return appendEnvelope(b, conn, frame) })
+				p.down.send(ctx, s.clock, p.binary, func(b, frame []byte) []byte { return appendEnvelope(b, p.conn, frame) })
 			})
 		}
 	}
@@ -142,7 +159,7 @@ func (c *pairs) exchange(ctx context.Context, s *session, all []*pair) {
 	senders.Wait()
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
 	defer cancel()
-	for !whole(all) && !s.violated() && pause(ctx, 5*time.Millisecond) {
+	for !whole(all) && pause(ctx, 5*time.Millisecond) {
 	}
 }
 
@@ -161,7 +178,7 @@ func arrived(all []*pair) (n int64) {
 }
 
 func whole(all []*pair) bool {
-	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.up.whole() || !p.down.whole() })
+	return !slices.ContainsFunc(all, func(p *pair) bool { return !p.dead.Load() && !(p.up.whole() && p.down.whole()) })
 }
 
 // read serves one end until its connection ends.
@@ -185,6 +202,7 @@ func (p *pair) read(l *link, who string, message func(payload []byte)) {
 
 // ended: it should not have.
 func (p *pair) ended(who string, payload []byte, err error) {
+	p.dead.Store(true)
 	how := ""
 	var fault wireFault
 	switch {
@@ -197,6 +215,11 @@ func (p *pair) ended(who string, payload []byte, err error) {
 		how = "the connection broke: " + explain(err)
 	default:
 		code, reason, _ := closing(payload)
+		if code == codeNoServer && !p.known.Load() {
+			p.dead.Store(false)
+			p.away <- struct{}{}
+			return
+		}
 		how = fmt.Sprintf("the relay closed it with %d %q", code, reason)
 	}
 	p.s.violate(report.Violation{
@@ -214,11 +237,11 @@ func (p *pair) fromPhone(payload []byte) {
 	case frame == nil:
 		p.s.fault("to the binary of %s: a close notice (%d) of a phone that is here", p.id, code)
 	case string(frame) == greeting:
-		select {
-		case p.conn <- conn:
-		default:
+		if p.known.Swap(true) {
 			p.s.violate(report.Violation{Check: checkOnce, ID: p.id, At: now, Says: "The first frame of the phone came again."})
+			return
 		}
+		p.greeted <- conn
 	default:
 		p.up.receive(now, frame)
 	}
@@ -226,10 +249,16 @@ func (p *pair) fromPhone(payload []byte) {
 
 func (p *pair) fromBinary(payload []byte) { p.down.receive(p.s.clock.now(), payload) }
 
-// leave ends the phone, and then the binary.
+// codeNoServer is what a phone is turned away with (docs/protocol.md 6).
+const codeNoServer = 4404
+
+// leave ends the phone, if there is one, and then the binary.
 func (p *pair) leave() {
 	p.leaving.Store(true)
 	for _, l := range []*link{p.phone, p.binary} {
+		if l == nil {
+			continue
+		}
 		_ = l.conn.SetReadDeadline(time.Now().Add(leaveWithin))
 		_ = l.writeClose(leaveCode, "done")
 	}
@@ -237,20 +266,20 @@ func (p *pair) leave() {
 }
 
 // tell fills in what was measured.
-func (c *pairs) tell(s *session, all []*pair, lasted time.Duration) {
+func (c *pairs) tell(s *session, all []*pair, tallies []*tally, lasted time.Duration) {
 	up, down := report.Throughput{Name: "phone to binary"}, report.Throughput{Name: "binary to phone"}
 	waits, corrected := report.NewHistogram(), report.NewHistogram()
 	for _, p := range all {
-		p.up.judge(s, p.id, up.Name, &up)
-		p.down.judge(s, p.id, down.Name, &down)
-		for _, t := range []*stream{p.up, p.down} {
-			waits.Merge(t.waits)
-			corrected.Merge(t.corrected)
-			s.behind = max(s.behind, t.behind)
-		}
+		p.up.judge(s, p, up.Name, &up)
+		p.down.judge(s, p, down.Name, &down)
+		s.behind = max(s.behind, p.up.behind, p.down.behind)
+	}
+	for _, y := range tallies {
+		waits.Merge(y.waits)
+		corrected.Merge(y.corrected)
 	}
 	senders := map[string]int{"both": 2, "up": 1, "down": 1}[c.Direction] * c.Pairs
-	s.frames = &report.Frames{Pairs: c.Pairs, Size: c.Size[0], Wanted: c.Rate * float64(senders)}
+	s.frames = &report.Frames{Pairs: c.Pairs, Sizes: c.Size, Wanted: c.Rate * float64(senders)}
 	for _, t := range []*report.Throughput{&up, &down} {
 		if t.Sent > 0 {
 			t.PerSecond, t.BytesPerSecond = perSecond(t.Arrived, lasted), t.BytesPerSecond/lasted.Seconds()

@@ -38,6 +38,7 @@ type session struct {
 	clients atomic.Int64   // numbers given out
 	asked   atomic.Int64   // claims that were made
 	refused atomic.Int64   // of them, 4409
+	evicted atomic.Int64   // silent holders that were closed for another one
 
 	mu        sync.Mutex // guards what follows
 	upgrades  *hdrhistogram.Histogram
@@ -85,6 +86,9 @@ func (s *session) rng(stream uint64) *mathrand.Rand {
 // add writes a claim down that has ended.
 func (s *session) add(c *history.Claim) {
 	s.history.Add(*c)
+	if timedOut(*c) && c.Silent != 0 && (s.load.HeartbeatTimeout == 0 || c.Ended < c.Silent+s.load.HeartbeatTimeout) {
+		s.evicted.Add(1) // a heartbeat takes longer, and that somebody was there for it is checked (evicted-for-nobody)
+	}
 	if c.End == history.Closed && c.Code == history.CodeClaimed {
 		s.refused.Add(1)
 		s.mu.Lock()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -62,7 +61,8 @@ func contested(r *report.Result, h *history.History) []rank {
 // sample counts what happened in each part of the run.
 func sample(h *history.History, whole time.Duration) []report.Sample {
 	all := make([]report.Sample, samples)
-	at := func(t time.Duration) *report.Sample { return &all[min(int(samples*t/max(whole, 1)), samples-1)] }
+	bin := func(t time.Duration) int { return min(int(samples*t/max(whole, 1)), samples-1) }
+	at := func(t time.Duration) *report.Sample { return &all[bin(t)] }
 	began, ended := make([]int64, samples), make([]int64, samples)
 	for i := range all {
 		all[i].At = whole * time.Duration(i+1) / samples
@@ -82,8 +82,8 @@ func sample(h *history.History, whole time.Duration) []report.Sample {
 		}
 		if since := held(c); since != 0 {
 			at(since).Granted++
-			began[samples*since/max(whole, 1)%samples]++
-			ended[min(int(samples*c.Ended/max(whole, 1)), samples-1)]++
+			began[bin(since)]++
+			ended[bin(c.Ended)]++
 		}
 	}
 	holding := int64(0)
@@ -157,27 +157,23 @@ func lane(l history.Lane, graceUntil time.Duration) report.Lane {
 	if l.Silent != 0 {
 		span(report.Silent, l.Silent, l.Ended, "")
 	}
-	switch end := state(&l.Claim); {
-	case l.End == history.Open:
-	case end == report.Released && !sure:
-		span(report.Left, l.Ended, l.Ended, drawn.Ended)
-	default:
-		span(end, l.Ended, l.Ended, drawn.Ended)
-	}
+	span(state(&l, sure), l.Ended, l.Ended, drawn.Ended)
 	if sure && (l.End == history.Left || l.End == history.Dropped) {
 		span(report.Grace, l.Ended, graceUntil, "")
 	}
 	return drawn
 }
 
-func state(c *history.Claim) report.State {
+func state(l *history.Lane, sure bool) report.State {
 	switch {
-	case c.End == history.Closed && c.Code == history.CodeClaimed:
+	case l.End == history.Closed && l.Code == history.CodeClaimed:
 		return report.Refused
-	case timedOut(*c):
+	case timedOut(l.Claim):
 		return report.TakenOver
-	case c.End == history.Closed || c.End == history.Cut:
+	case l.End == history.Closed || l.End == history.Cut:
 		return report.Lost
+	case !sure:
+		return report.Left
 	default:
 		return report.Released
 	}
@@ -198,5 +194,3 @@ func outcome(c *history.Claim) string {
 		return "left without waiting for an answer"
 	}
 }
-
-func keys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 
 // conclude judges a run whose connections have all ended, and fills in the result.
 func (s *session) conclude(ctx context.Context, r *report.Result) {
-	r.Duration = s.clock.halt()
+	s.clock.halt()
+	r.Duration = s.clock.lasted
 	rules := s.load.rules()
 	rules.Slack += s.clock.stalled() + s.lag
 	if s.history.Len() > 0 && rules.Slack > 2*s.load.Slack {
@@ -28,6 +30,7 @@ func (s *session) conclude(ctx context.Context, r *report.Result) {
 	if s.died == nil { // a relay that died has cut everybody off, and that is all there is to say
 		verdict = history.Check(&s.history, entries, rules)
 	}
+	verdict.Counts.Takeovers = max(verdict.Counts.Takeovers, int(s.evicted.Load())) // the heirs may have left before they knew
 	s.tellChecks(r, &verdict)
 	s.tellFigures(r, &verdict)
 	if s.died == nil {
@@ -142,9 +145,8 @@ func (s *session) tellFigures(r *report.Result, v *history.Verdict) {
 	h.Takeovers = int64(v.Counts.Takeovers)
 	r.Rounds, r.Frames, r.Hold = s.rounds, s.frames, s.hold
 	r.Counters = append(s.counters, s.count(v)...)
-	cpu, share := s.clock.share()
-	r.Tool.CPU, r.Tool.Share, r.Tool.PeakMemory, r.Tool.Behind = cpu, share, peakMemory(), max(s.behind, s.clock.stalled())
-	r.Tool.Bottleneck = bottleneck(share, r.Tool.Behind)
+	r.Tool.CPU, r.Tool.Share, r.Tool.PeakMemory, r.Tool.Behind = s.clock.used, s.clock.share, peakMemory(), max(s.behind, s.clock.stalled())
+	r.Tool.Bottleneck = bottleneck(r.Tool.Share, r.Tool.Behind)
 }
 
 // count is the counts that did not stay 0.
@@ -161,7 +163,7 @@ func (s *session) count(v *history.Verdict) (told []report.Counter) {
 		{Name: "links that could not be made", Value: s.unreached},
 		{Name: "journal entries checked", Value: int64(n.Entries)},
 	}
-	for _, status := range slices.Sorted(keys(s.statuses)) {
+	for _, status := range slices.Sorted(maps.Keys(s.statuses)) {
 		counters = append(counters, report.Counter{Name: fmt.Sprintf("answered with %d", status), Value: s.statuses[status]})
 	}
 	return slices.DeleteFunc(counters, func(c report.Counter) bool { return c.Value == 0 })

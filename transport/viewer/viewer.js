@@ -96,8 +96,12 @@ function listen() {
   stream.addEventListener("gap", () => { dirty = true; });
   stream.addEventListener("error", () => {
     say("the relay is away, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => paused || document.hidden || listen(), idle); // it was refused for now
+    if (stream.readyState === EventSource.CLOSED) setTimeout(retry, idle); // it was refused for now
   });
+}
+
+function retry() {
+  if (!paused && !document.hidden && stream.readyState === EventSource.CLOSED) listen();
 }
 
 // tell says what has happened to whoever hears the page rather than sees it, and not more often than can be listened to.

@@ -2,9 +2,6 @@ package history
 
 import (
 	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -58,30 +55,5 @@ func BenchmarkCheck(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(h.Len()), "ns/claim")
 		})
-	}
-}
-
-// TestTenMillionClaims are judged in 10 s and 1 GiB, the history itself included.
-func TestTenMillionClaims(t *testing.T) {
-	if os.Getenv("SOAK") == "" {
-		t.Skip("a long test: SOAK=1 runs it")
-	}
-	const limit = 1 << 30
-	for _, slots := range []int{1, 1000} {
-		defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
-		h, rules := crowd(10_000_000, slots)
-		runtime.GC()
-		began := time.Now()
-		v := Check(h, nil, rules)
-		took := time.Since(began)
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		t.Logf("%d claims in %d slots: %s, %d MiB from the system, %+v", h.Len(), slots, took.Round(time.Millisecond), (m.Sys-m.HeapReleased)>>20, v.Counts)
-		if !v.OK() {
-			t.Errorf("accused: %s\n%s", v.Violations[0], v.Violations[0].Timeline())
-		}
-		if took > 10*time.Second || m.Sys-m.HeapReleased > limit {
-			t.Errorf("%s and %d MiB: want 10 s and %d MiB", took, (m.Sys-m.HeapReleased)>>20, limit>>20)
-		}
 	}
 }

@@ -58,8 +58,10 @@ func TestVerdicts(tt *testing.T) {
 		"refused on a pong":                      {claims: []Claim{holder(1, 10, 20, pongs(35)), loser(2, 30, 40)}},
 		"refused on a pong sent after that":      {claims: []Claim{holder(1, 10, 20, pongs(45)), loser(2, 30, 40)}, want: []Fault{RefusedWithoutProof}},
 		"refused on a ping read before it asked": {claims: []Claim{holder(1, 10, 20, pongs(25)), loser(2, 30, 40)}, want: []Fault{RefusedWithoutProof}},
-		"refused on the pong of one who waits": {claims: []Claim{holder(1, 10, 20, left(5000)), loser(2, 30, 40), holder(3, 15, 0, pongs(35), left(90))},
-			want: []Fault{RefusedWithoutProof}},
+		"refused on the pong of one who waits": {
+			claims: []Claim{holder(1, 10, 20, left(5000)), loser(2, 30, 40), holder(3, 15, 0, pongs(35), left(90))},
+			want:   []Fault{RefusedWithoutProof},
+		},
 		"refused in grace":         {claims: []Claim{holder(1, 10, 20, left(90), pongs(50)), loser(2, 95, 99)}, want: []Fault{RefusedWhileFree}},
 		"refused before anybody":   {claims: []Claim{loser(2, 5, 9), holder(1, 10, 20)}, want: []Fault{RefusedWhileFree}},
 		"refused by a later claim": {claims: []Claim{loser(2, 5, 500), holder(1, 300, 310, pongs(400))}, want: []Fault{RefusedWhileFree, LateAnswer}},
@@ -67,15 +69,23 @@ func TestVerdicts(tt *testing.T) {
 			claims: []Claim{holder(1, 10, 20, pongs(95), func(c *Claim) { c.Leaving, c.Ended, c.End = t(97), t(97), Dropped }), loser(2, 90, 150)},
 		},
 		"taken over": {claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)}},
-		"taken over too soon": {claims: []Claim{holder(1, 10, 20, silent(1000), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
-			want: []Fault{CutOff}},
-		"taken over alive": {claims: []Claim{holder(1, 10, 20, pongs(300), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
-			want: []Fault{CutOff}},
-		"overtaken": {claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), loser(2, 200, 5400), holder(3, 4000, 5310, pongs(5390))},
-			want: []Fault{Overtaken}},
+		"taken over too soon": {
+			claims: []Claim{holder(1, 10, 20, silent(1000), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
+			want:   []Fault{CutOff},
+		},
+		"taken over alive": {
+			claims: []Claim{holder(1, 10, 20, pongs(300), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
+			want:   []Fault{CutOff},
+		},
+		"overtaken": {
+			claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), loser(2, 200, 5400), holder(3, 4000, 5310, pongs(5390))},
+			want:   []Fault{Overtaken},
+		},
 		"evicted for nobody": {claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout))}, want: []Fault{EvictedForNobody}},
-		"its heartbeat ran out": {rules: func(r *Rules) { r.HeartbeatTimeout = 5 * time.Second },
-			claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout))}},
+		"its heartbeat ran out": {
+			rules:  func(r *Rules) { r.HeartbeatTimeout = 5 * time.Second },
+			claims: []Claim{holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout))},
+		},
 		"a holder is refused":         {claims: []Claim{holder(1, 10, 20, closed(90, CodeClaimed, ReasonClaimed))}, want: []Fault{CutOff}},
 		"a holder is dropped":         {claims: []Claim{holder(1, 10, 20, cut(90))}, want: []Fault{CutOff}},
 		"a claimant is dropped":       {claims: []Claim{holder(1, 10, 0, cut(90))}, want: []Fault{WrongAnswer}},
@@ -87,8 +97,10 @@ func TestVerdicts(tt *testing.T) {
 		"never answered":              {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0)}, want: []Fault{Unanswered}},
 		"left in time":                {claims: []Claim{holder(1, 10, 20, pongs(35)), holder(2, 30, 0, left(300))}},
 		"two that nobody refused":     {claims: []Claim{holder(1, 10, 0), holder(2, 15, 0)}, want: []Fault{TwoHolders}},
-		"the relay ends": {rules: func(r *Rules) { r.Shutdown = t(80) },
-			claims: []Claim{holder(1, 10, 20, closed(90, CodeGoingAway, ReasonGoingAway)), holder(2, 85, 0, closed(91, CodeGoingAway, ReasonGoingAway))}},
+		"the relay ends": {
+			rules:  func(r *Rules) { r.Shutdown = t(80) },
+			claims: []Claim{holder(1, 10, 20, closed(90, CodeGoingAway, ReasonGoingAway)), holder(2, 85, 0, closed(91, CodeGoingAway, ReasonGoingAway))},
+		},
 		"the relay ends unasked": {claims: []Claim{holder(1, 10, 20, closed(90, CodeGoingAway, ReasonGoingAway))}, want: []Fault{CutOff}},
 	} {
 		tt.Run(name, func(tt *testing.T) {
@@ -108,7 +120,7 @@ func TestVerdicts(tt *testing.T) {
 				tt.Errorf("found %v, want %v\n%v", got, c.want, v.Violations)
 			}
 			for _, violation := range v.Violations {
-				for _, line := range strings.Split(violation.Timeline(), "\n") {
+				for line := range strings.SplitSeq(violation.Timeline(), "\n") {
 					if len(line) > 110 {
 						tt.Errorf("a line of %d columns: %s", len(line), line)
 					}

@@ -43,7 +43,7 @@ func (s *slot) judgeRefusals(v *Verdict) {
 	for _, id := range s.refusals {
 		c := s.h.claims.at(id)
 		came := min(c.upgraded+s.rules.Slack, c.ended) // the registry had it by then
-		by := proofs.find(c.asked, c.ended)
+		by := proofs.find(c.asked, c.ended, came)
 		switch {
 		case !s.mayHaveHeld(c.asked, came, -1):
 			s.accuse(v, RefusedWhileFree, fmt.Sprintf("%s came between %s and %s, when nobody can have held the slot%s, and was refused at %s",

@@ -110,7 +110,7 @@ func lived(rng *rand.Rand, clients, claims, percent int) []Claim {
 			}
 		default:
 			held, me.holds = true, c
-			c.Held, c.Leaving, c.End = now+delay(1000), me.at-delay(500), Left
+			c.Held, c.Leaving, c.End = now+delay(500), me.at-delay(500), Left
 			if rng.IntN(100) < percent {
 				c.Held = 0
 				c.Leaving = now + delay(me.at.Nanoseconds()-now.Nanoseconds()-1)
@@ -155,8 +155,8 @@ func TestPorcupineAgrees(t *testing.T) {
 		unknown, spoiled int
 		exactly          bool
 	}{
-		{"known", rounds(60, 2000), 20, 500, 0, 3, true},
-		{"short", rounds(2000, 100_000), 6, 20, 0, 1, true},
+		{"known", rounds(40, 2000), 20, 500, 0, 3, true},
+		{"short", rounds(1000, 100_000), 6, 20, 0, 1, true},
 		{"some unknown", rounds(1000, 50_000), 5, 20, 20, 1, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,7 +11,9 @@ type proofs struct {
 	spans   []span
 	answers []answer
 	soonest []time.Duration // the first pong that was sent to this ping or a later one
-	oldest  []uint32        // a tree of the least span: the answers are its leaves, at len(answers) and on; i is above 2i and 2i+1
+	// oldest is a tree of the least span, made when it is first needed: a correct relay hardly ever has one ask for it. The answers are
+	// its leaves, at len(answers) and on; i is above 2i and 2i+1.
+	oldest []uint32
 }
 
 // answer is a ping that a span read and answered.
@@ -27,7 +29,7 @@ func (s *slot) newProofs() *proofs {
 		return cmp.Or(cmp.Compare(a.pinged, b.pinged), cmp.Compare(a.span, b.span))
 	})
 	n := len(f.answers)
-	f.soonest, f.oldest = make([]time.Duration, n+1), make([]uint32, 2*n)
+	f.soonest = make([]time.Duration, n+1)
 	for i := range f.soonest {
 		f.soonest[i] = never
 	}
@@ -37,10 +39,6 @@ func (s *slot) newProofs() *proofs {
 	})
 	for i := n - 1; i >= 0; i-- {
 		f.soonest[i] = min(f.soonest[i], f.soonest[i+1])
-		f.oldest[n+i] = f.answers[i].span
-	}
-	for i := n - 1; i > 0; i-- {
-		f.oldest[i] = min(f.oldest[2*i], f.oldest[2*i+1])
 	}
 	return f
 }
@@ -67,14 +65,32 @@ func (f *proofs) from(t time.Duration) int {
 }
 
 // find looks for an answer that can have refused a claim: to a ping that was read after it asked, and sent before its refusal was
-// read. by is the span that asked first of those who gave one, and -1 where nobody did.
-func (f *proofs) find(asked, refused time.Duration) (by int) {
-	i, end := f.from(asked), f.from(refused)
+// read. by is a span that gave one, which asked no later than came if any of them did, and -1 where nobody gave one.
+func (f *proofs) find(asked, refused, came time.Duration) (by int) {
+	i := f.from(asked)
 	if f.soonest[i] > refused {
 		return -1
 	}
+	if first := f.answers[i].span; f.spans[first].asked <= came {
+		return int(first)
+	}
+	return f.least(i, f.from(refused))
+}
+
+// least is the span that asked first of those that gave an answer from i up to end.
+func (f *proofs) least(i, end int) int {
+	n := len(f.answers)
+	if f.oldest == nil {
+		f.oldest = make([]uint32, 2*n)
+		for i, a := range f.answers {
+			f.oldest[n+i] = a.span
+		}
+		for i := n - 1; i > 0; i-- {
+			f.oldest[i] = min(f.oldest[2*i], f.oldest[2*i+1])
+		}
+	}
 	least := f.answers[i].span
-	for i, end = i+len(f.answers), end+len(f.answers); i < end; i, end = i/2, end/2 {
+	for i, end = i+n, end+n; i < end; i, end = i/2, end/2 {
 		if i%2 == 1 {
 			least = min(least, f.oldest[i])
 			i++

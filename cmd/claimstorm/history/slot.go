@@ -36,6 +36,7 @@ type span struct {
 
 func (p *span) surely() bool { return p.known < p.lost }
 
+// newSlot takes over ids, which are all claims of one slot.
 func newSlot(h *History, rules Rules, ids []uint32) *slot {
 	s := &slot{h: h, rules: rules}
 	refused := 0
@@ -44,7 +45,7 @@ func newSlot(h *History, rules Rules, ids []uint32) *slot {
 			refused++
 		}
 	}
-	s.refusals, s.spans = make([]uint32, 0, refused), make([]span, 0, len(ids)-refused)
+	s.refusals, s.spans = ids[:0], make([]span, 0, len(ids)-refused) // never more of them than were read
 	for _, id := range ids {
 		if h.refused(id) {
 			s.refusals = append(s.refusals, id)

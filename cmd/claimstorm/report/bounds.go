@@ -11,7 +11,7 @@ import (
 
 // The most that JSON and HTML tell of a run. LeftOut says what they dropped.
 const (
-	MaxTimelines  = 16  // those with violations first, then those with the most claims
+	MaxTimelines  = 16  // those with violations first, then those with takeovers, then those with the most claims
 	MaxLanes      = 60  // of a timeline: those with violations, and a stretch of neighbours
 	MaxViolations = 50  // the first ones
 	maxPoints     = 400 // of claims over time and of rounds: neighbours are added up
@@ -42,7 +42,7 @@ func bounded(r *Result) *Result {
 	}
 	b.Timelines = list(r.Timelines)
 	slices.SortStableFunc(b.Timelines, func(x, y Timeline) int {
-		return cmp.Or(cmp.Compare(len(clash[y.ID]), len(clash[x.ID])), cmp.Compare(len(y.Lanes), len(x.Lanes)))
+		return cmp.Or(cmp.Compare(len(clash[y.ID]), len(clash[x.ID])), cmp.Compare(y.takeovers(), x.takeovers()), cmp.Compare(len(y.Lanes), len(x.Lanes)))
 	})
 	b.Timelines = b.Timelines[:min(len(b.Timelines), MaxTimelines)]
 	b.LeftOut.Timelines += len(r.Timelines) - len(b.Timelines)
@@ -95,6 +95,16 @@ func telling(lanes []Lane, clash map[string]bool) []Lane {
 		}
 	}
 	return kept
+}
+
+// takeovers counts the claims that lost the slot to silence.
+func (t Timeline) takeovers() (n int) {
+	for _, lane := range t.Lanes {
+		if lane.was(TakenOver) {
+			n++
+		}
+	}
+	return n
 }
 
 // was says whether a claim was ever in a state.

@@ -35,7 +35,7 @@ func write(t *testing.T, r *Result) string {
 // everything is a result with all that any command may bring.
 func everything() *Result {
 	r := failed()
-	r.Frames = &Frames{Pairs: 8, Size: 256, Wanted: 2000, Directions: []Throughput{{Name: "phone to binary", Sent: 60000, Arrived: 60000, PerSecond: 2000, BytesPerSecond: 512000}}}
+	r.Frames = &Frames{Pairs: 8, Sizes: []int{256, 4096}, Wanted: 2000, Directions: []Throughput{{Name: "phone to binary", Sent: 60000, Arrived: 60000, PerSecond: 2000, BytesPerSecond: 512000}}}
 	r.Hold = &Hold{Claims: 5000, PerSecond: 7800, MemoryPerClaim: 4300, CPUPerClaim: 98000, CPUIdle: 2900, Source: "http://127.0.0.1:9180/metrics"}
 	r.Compare = &Comparison{A: Relay{URL: "ws://127.0.0.1:8080"}, B: Relay{URL: "ws://127.0.0.1:8081"}, Rows: []Measure{
 		Compared("claims a second", "", true, []float64{3000, 3100, 2900}, []float64{4400, 4500, 4700}),
@@ -110,6 +110,11 @@ func TestPageInABrowser(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("that was the %s", at.name)
 		}
+	}
+	mute := browser.Eval[[]string](p, `[...document.querySelectorAll("figure")].filter(f => !f.querySelector(".plot[role=img][aria-label]") || !f.querySelector("table tbody tr"))
+		.map(f => f.dataset.plot)`)
+	if len(mute) > 0 {
+		t.Errorf("plots without a name or a table beside them: %q", mute)
 	}
 	if n := browser.Eval[int](p, `document.querySelectorAll("script").length + document.images.length`); n != 3 {
 		t.Errorf("%d scripts and images; want 3, and none of a peer's", n)

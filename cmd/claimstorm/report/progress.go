@@ -103,5 +103,5 @@ func (p *Progress) lines(w io.Writer) {
 func (p *Progress) line(w io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(w, "%6.1fs  %s %3d %%  %s\n", time.Since(p.started).Seconds(), p.title, 100*p.done/p.total, p.status)
+	_, _ = fmt.Fprintf(w, "%6.1fs  %s %3d %%  %s\n", time.Since(p.started).Seconds(), p.title, 100*p.done/p.total, p.status)
 }

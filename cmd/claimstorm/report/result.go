@@ -219,7 +219,7 @@ type Tool struct {
 // Frames is what crossed the relay in a `relay` run.
 type Frames struct {
 	Pairs      int          `json:"pairs"`
-	Size       int          `json:"size_bytes"`      // of a frame
+	Sizes      []int        `json:"sizes_bytes"`     // of frames, in turn
 	Wanted     float64      `json:"wanted_a_second"` // frames in all; 0 is as fast as possible
 	Directions []Throughput `json:"directions"`
 }

@@ -209,11 +209,11 @@ func percentiles(latencies []Latency) (lines []string) {
 		if l.Histogram == nil || l.Histogram.TotalCount() == 0 || len(lines) > percentileRows {
 			continue
 		}
-		line := pad(l.label(), 38)
+		columns := []string{pad(l.label(), 38)}
 		for _, tick := range ticks {
-			line += fmt.Sprintf(" %7s", strings.ReplaceAll(duration(time.Duration(l.Histogram.ValueAtPercentile(tick))), " ", ""))
+			columns = append(columns, fmt.Sprintf("%7s", strings.ReplaceAll(duration(time.Duration(l.Histogram.ValueAtPercentile(tick))), " ", "")))
 		}
-		lines = append(lines, clip(line, screenWidth))
+		lines = append(lines, clip(strings.Join(columns, " "), screenWidth))
 	}
 	if lines == nil {
 		return nil
