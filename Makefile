@@ -32,6 +32,7 @@ mutants:
 # Renews what the stories expect. Read the diff as you would read code.
 stories:
 	$(GO) test ./actors/slots -run 'TestStories|TestDiagrams' -rewrite
+	$(GO) test ./cmd/claimstorm/report -run TestTold -rewrite
 
 # Makes the plotting library of claimstorm's report anew, from the packages that its lock file names. It needs npm.
 ECHARTS = cmd/claimstorm/report/echarts

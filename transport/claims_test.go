@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -111,7 +112,7 @@ type entry struct {
 func (r *running) journal(id string, n int) []entry {
 	r.t.Helper()
 	for {
-		resp, err := http.Get(fmt.Sprintf("http://%s/claims?server_id=%s", r.admin, id))
+		resp, err := http.Get(fmt.Sprintf("http://%s/claims?server_id=%s", r.admin, url.QueryEscape(id)))
 		if err != nil {
 			r.t.Fatal(err)
 		}

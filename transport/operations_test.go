@@ -120,3 +120,22 @@ func operations(t *testing.T, name string, parse func([]byte) error) {
 		t.Fatalf("%s: %v", name, err)
 	}
 }
+
+// TestEachMetricIsExplained: docs/operations.md says of each series what it means, and speaks of none that is not there.
+func TestEachMetricIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := regexp.MustCompile(`pyrycode_relay_[a-z_]+[a-z]`).FindAllString(string(page), -1)
+	for name := range contract {
+		if !slices.Contains(explained, name) {
+			t.Errorf("docs/operations.md does not explain %s", name)
+		}
+	}
+	for _, name := range explained {
+		if _, there := contract[name]; !there && name != namespace+"build_info" {
+			t.Errorf("docs/operations.md explains %s, which is no series of the relay's", name)
+		}
+	}
+}

@@ -49,7 +49,7 @@ type daemon struct {
 
 func request(addr, id string) string {
 	return "GET /v1/server HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Pyrycode-Server: " + id + "\r\nX-Pyrycode-Version: 1\r\nUser-Agent: test\r\n\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Pyrycode-Server: " + id + "\r\nX-Pyrycode-Version: 1.4.2\r\nUser-Agent: test\r\n\r\n"
 }
 
 // daemon claims id, and does nothing more.

@@ -5,14 +5,13 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	machine "github.com/pyrycode/pyrycode-relay/actors/slots"
-	"github.com/pyrycode/pyrycode-relay/messages"
 	"github.com/pyrycode/pyrycode-relay/transport/viewer"
 )
 
 // source shows the status page what it is about: the same as GET /slots and GET /claims.
 type source struct{ pages *Pages }
 
-func (s source) Slots(ctx context.Context, server messages.ServerID) ([]viewer.Slot, error) {
+func (s source) Slots(ctx context.Context) ([]viewer.Slot, error) {
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
 	census, err := s.pages.cfg.Relay.Census(ctx)
@@ -23,7 +22,7 @@ func (s source) Slots(ctx context.Context, server messages.ServerID) ([]viewer.S
 	all := make([]viewer.Slot, 0, len(census.Slots))
 	for i := range census.Slots {
 		c := &census.Slots[i]
-		if c.State() == "" || server != "" && server != c.Server() {
+		if c.State() == "" {
 			continue
 		}
 		d := describe(c, connections)
@@ -38,6 +37,6 @@ func (s source) Slots(ctx context.Context, server messages.ServerID) ([]viewer.S
 	return all, nil
 }
 
-func (s source) Entries(server messages.ServerID) []machine.Entry {
-	return s.pages.cfg.Relay.Journal().Select(actors.Query{Server: server, Limit: s.pages.cfg.Journal, Newest: true})
+func (s source) Entries() []machine.Entry {
+	return s.pages.cfg.Relay.Journal().Select(actors.Query{Limit: s.pages.cfg.Journal, Newest: true})
 }

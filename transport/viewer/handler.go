@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -16,10 +17,10 @@ import (
 
 // Source is the relay, as the page sees it. Any goroutine may call it.
 type Source interface {
-	// Slots is every slot that is not free, or that of server only, by server-id.
-	Slots(ctx context.Context, server messages.ServerID) ([]Slot, error)
-	// Entries is what the journal keeps, oldest first; of server only, unless it is empty. The slice is the caller's.
-	Entries(server messages.ServerID) []slots.Entry
+	// Slots is every slot that is not free, by server-id. The slice is the caller's.
+	Slots(ctx context.Context) ([]Slot, error)
+	// Entries is what the journal keeps, oldest first. The slice is the caller's.
+	Entries() []slots.Entry
 }
 
 // policy lets the page load its own two files and talk to its own listener, and nothing else. No script stands in the page.
@@ -28,7 +29,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // Handler serves the page at /, and what it loads. Who may ask is the business of whoever mounts it.
 func Handler(source Source, build string) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", pages{source, build})
+	mux.Handle("GET /{$}", pages{source, build, make(chan struct{}, maxDrawings)})
 	mux.Handle("GET /viewer/style.css", file("text/css; charset=utf-8", style))
 	mux.Handle("GET /viewer/script.js", file("text/javascript; charset=utf-8", script))
 	mux.Handle("GET /viewer/icon.svg", file("image/svg+xml", icon))
@@ -44,9 +45,13 @@ func file(kind, content string) http.Handler {
 	})
 }
 
+// maxDrawings is how many pages are drawn at a time, at some ten milliseconds each. Who comes then waits.
+const maxDrawings = 2
+
 type pages struct {
-	source Source
-	build  string
+	source  Source
+	build   string
+	drawing chan struct{} // has a value for each page that is being drawn
 }
 
 func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -55,13 +60,7 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := view{Title: "slots", Build: p.build, Now: time.Now(), Find: find}
-	if q.Server == "" {
-		err = p.overview(r.Context(), &v)
-	} else {
-		v.Title = string(q.Server)
-		err = p.life(r.Context(), q, &v)
-	}
+	page, err := p.draw(r.Context(), q, find)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
@@ -74,9 +73,27 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer") // an address has a server-id in it
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if err := v.write(w); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+	_, _ = w.Write(page) // to a browser that has left, nothing can be said
+}
+
+func (p pages) draw(ctx context.Context, q query, find string) ([]byte, error) {
+	select {
+	case p.drawing <- struct{}{}:
+		defer func() { <-p.drawing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
+	v := view{Title: "slots", Build: p.build, Now: time.Now(), Find: find}
+	show := p.overview
+	if q.Server != "" {
+		v.Title, show = string(q.Server), p.life
+	}
+	if err := show(ctx, q, &v); err != nil {
+		return nil, err
+	}
+	var page bytes.Buffer
+	err := v.write(&page)
+	return page.Bytes(), err
 }
 
 // parse refuses what it does not know: a misspelt parameter would show another page than the one asked for.
@@ -110,8 +127,8 @@ func parse(r *http.Request) (q query, find string, err error) {
 }
 
 // overview is the page of all slots: those first where something is going on.
-func (p pages) overview(ctx context.Context, v *view) error {
-	all, err := p.source.Slots(ctx, "")
+func (p pages) overview(ctx context.Context, _ query, v *view) error {
+	all, err := p.source.Slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,11 +145,8 @@ func (p pages) overview(ctx context.Context, v *view) error {
 	v.Slots = listed[:min(len(listed), drawnSlots)]
 	v.Unlisted = len(listed) - len(v.Slots)
 
-	entries := p.source.Entries("")
-	v.Totals = count(entries, v.Now)
-	if len(entries) > 0 {
-		v.Kept = entries[0].Seq
-	}
+	entries := p.source.Entries()
+	v.Totals = count(entries, v.Now, reach(entries))
 	v.News = rows(entries[max(0, len(entries)-drawnNews):])
 	slices.Reverse(v.News)
 	return nil
@@ -145,14 +159,25 @@ func urgency(s Slot) int {
 
 // life is the page of one slot.
 func (p pages) life(ctx context.Context, q query, v *view) error {
-	standing, err := p.source.Slots(ctx, q.Server)
+	all, err := p.source.Slots(ctx)
 	if err != nil {
 		return err
 	}
-	state := Slot{}
-	if len(standing) > 0 {
-		state = standing[0]
+	state, free := Slot{}, true
+	if i := slices.IndexFunc(all, func(s Slot) bool { return s.Server == q.Server }); i >= 0 {
+		state, free = all[i], false
 	}
-	v.Lives = []life{newLife(p.source.Entries(q.Server), drawnEntries, q, state, len(standing) == 0, v.Now)}
+	entries := p.source.Entries()
+	reach := reach(entries)
+	own := slices.DeleteFunc(entries, func(e slots.Entry) bool { return e.Server != q.Server })
+	v.Lives = []life{newLife(own, reach, drawnEntries, q, state, free, v.Now)}
 	return nil
+}
+
+// reach is how far back a journal goes: zero where it has everything.
+func reach(entries []slots.Entry) time.Time {
+	if len(entries) > 0 && entries[0].Seq > 1 {
+		return entries[0].Time
+	}
+	return time.Time{}
 }

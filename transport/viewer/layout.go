@@ -32,7 +32,7 @@ const (
 
 // maxLosers is how many claimants that never held the slot have a lane of their own. Each decision has a column of its own, so
 // the others fit into one lane without covering each other.
-const maxLosers = 24
+const maxLosers = 12
 
 // chart is a slot's life with everything in its place.
 type chart struct {

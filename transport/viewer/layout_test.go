@@ -248,15 +248,15 @@ func TestTimeWidensPauses(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	entries := tell(t, "alpha").claims("a").at(time.Minute).claims("b").answers("a", 1).journal
-	got := count(entries, start.Add(time.Minute+2*time.Second))
+	got := count(entries, start.Add(time.Minute+2*time.Second), time.Time{})
 	if got.Granted != 1 || got.Refused != 1 || got.Waiting != 1 || got.PerSecond != 0.2 || got.Span != rateSpan {
 		t.Errorf("%+v", got)
 	}
 	// Of a journal that reaches back 2 s only, nothing is known of the 8 s before.
-	if got := count(entries[1:], start.Add(time.Minute+2*time.Second)); got.PerSecond != 1 || got.Span != 2*time.Second {
+	if got := count(entries[1:], start.Add(time.Minute+2*time.Second), entries[1].Time); got.PerSecond != 1 || got.Span != 2*time.Second {
 		t.Errorf("%+v", got)
 	}
-	if got := count(nil, start); got.PerSecond != 0 || got.All != 0 {
+	if got := count(nil, start, time.Time{}); got.PerSecond != 0 || got.All != 0 {
 		t.Errorf("%+v", got)
 	}
 }

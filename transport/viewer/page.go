@@ -52,7 +52,6 @@ type view struct {
 	Policy string // of a file, which has no headers
 
 	Totals  totals
-	Kept    int64 // of a live page: the first seq that is still kept
 	States  map[string]int
 	Phones  int
 	Waiting int
@@ -113,8 +112,8 @@ func (q query) With(what, value string) string {
 }
 
 // newLife draws the newest entries of a slot, at most limit of them.
-func newLife(entries []slots.Entry, limit int, q query, state Slot, free bool, now time.Time) life {
-	l := life{Server: q.Server, Now: now, State: state, Totals: count(entries, now), Asked: q}
+func newLife(entries []slots.Entry, reach time.Time, limit int, q query, state Slot, free bool, now time.Time) life {
+	l := life{Server: q.Server, Now: now, State: state, Totals: count(entries, now, reach), Asked: q}
 	if len(entries) > 0 {
 		l.Last = entries[len(entries)-1].Seq
 	}
@@ -160,15 +159,16 @@ func HTML(w io.Writer, title string, entries []slots.Entry) error {
 	if len(entries) > 0 {
 		v.Now = entries[len(entries)-1].Time
 	}
-	v.Totals = count(entries, v.Now)
+	v.Totals = count(entries, v.Now, time.Time{})
+	v.Totals.Span = 0 // how many a second were decided at its end says nothing of a record
 	drawn := 0
 	for i, server := range order {
 		if drawn >= filedInAll {
 			v.Unfiled = len(order) - i
 			break
 		}
-		l := newLife(of[server], filedEntries, query{Server: server, Axis: byOrder}, Slot{}, false, v.Now)
-		l.ID, l.File = i, true
+		l := newLife(of[server], time.Time{}, filedEntries, query{Server: server, Axis: byOrder}, Slot{}, false, v.Now)
+		l.ID, l.File, l.Totals.Span = i, true, 0
 		drawn += len(l.Rows)
 		v.Lives = append(v.Lives, l)
 	}

@@ -102,14 +102,14 @@ type totals struct {
 	Granted, Refused, TookOver, Waiting, Released, ThrownOut, Withdrawn, Freed, Joined, Left, TurnedAway, Failed int
 	All                                                                                                          int
 	PerSecond                                                                                                    float64       // of all, over the last Span
-	Span                                                                                                         time.Duration // rateSpan, or as far as the entries reach
+	Span                                                                                                         time.Duration // rateSpan, or as far back as is known; 0: there is no rate
 }
 
 // rateSpan is how far back a rate looks.
 const rateSpan = 10 * time.Second
 
-// count counts entries. A journal that has dropped some says nothing of the time before its oldest.
-func count(entries []slots.Entry, now time.Time) totals {
+// count counts entries, of a journal that says nothing of the time before reach.
+func count(entries []slots.Entry, now, reach time.Time) totals {
 	t := totals{All: len(entries), Span: rateSpan}
 	recent := 0
 	for i := range entries {
@@ -145,8 +145,8 @@ func count(entries []slots.Entry, now time.Time) totals {
 			t.Failed++
 		}
 	}
-	if recent == len(entries) && recent > 0 && entries[0].Seq > 1 {
-		t.Span = max(now.Sub(entries[0].Time), time.Millisecond)
+	if known := now.Sub(reach); known < rateSpan {
+		t.Span = max(known, time.Millisecond)
 	}
 	t.PerSecond = float64(recent) / t.Span.Seconds()
 	return t

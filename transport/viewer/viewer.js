@@ -4,14 +4,16 @@
 const $ = (id) => document.getElementById(id);
 const server = new URLSearchParams(location.search).get("server_id");
 const least = 400; // milliseconds between two drawings, however many decisions there are
+const share = 10; // and so many times what one took: onlookers are not to take the machine from those whom they look at
 const idle = 5000; // and without any: what was heard when, and the rates, grow old
 const announce = 3000; // between two sentences for whoever hears the page
 
-let paused = false, dirty = true, drawn = Date.now(), drawing = false, stream = null;
+let paused = false, dirty = true, drawn = Date.now(), wait = 0, drawing = false, stream = null;
 let told = 0, news = 0, latest = null;
 
 // draw takes what is live from the page as it is now. The focus, what is scrolled, and what was opened stay where they are.
 async function draw() {
+  const began = Date.now();
   drawing = true;
   dirty = false;
   try {
@@ -23,6 +25,7 @@ async function draw() {
     say("the relay does not answer");
   }
   drawn = Date.now();
+  wait = share * (drawn - began);
   drawing = false;
 }
 
@@ -35,12 +38,16 @@ function replace(old, fresh) {
   old.replaceChildren(...fresh.childNodes);
   if (open) old.querySelector("details").open = true;
   const now = old.querySelector(".chart");
-  if (now && at) {
-    now.scrollTop = at.top;
-    now.scrollLeft = at.end ? now.scrollWidth : at.left;
-  } else if (now) now.scrollLeft = now.scrollWidth;
+  if (at && !at.end) now?.scrollTo(at.left, at.top);
+  else toEnd(now);
   rove(now);
   if (focused) $(focused)?.focus({ preventScroll: true });
+}
+
+// toEnd shows the newest decision.
+function toEnd(chart) {
+  const newest = chart?.querySelector(".mark:last-of-type .hit");
+  if (newest) chart.scrollTo(chart.scrollWidth, Math.max(0, +newest.getAttribute("y") + 100 - chart.clientHeight));
 }
 
 const atEnd = (chart) => chart.scrollLeft + chart.clientWidth >= chart.scrollWidth - 40;
@@ -76,7 +83,6 @@ function hear(event) {
   dirty = true;
   news++;
   latest = event.data;
-  drawn = Math.min(drawn, Date.now());
 }
 
 function listen() {
@@ -90,8 +96,12 @@ function listen() {
   stream.addEventListener("gap", () => { dirty = true; });
   stream.addEventListener("error", () => {
     say("the relay is away, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => !paused && listen(), idle); // it was refused for now
+    if (stream.readyState === EventSource.CLOSED) setTimeout(retry, idle); // it was refused for now
   });
+}
+
+function retry() {
+  if (!paused && !document.hidden && stream.readyState === EventSource.CLOSED) listen();
 }
 
 // tell says what has happened to whoever hears the page rather than sees it, and not more often than can be listened to.
@@ -105,14 +115,14 @@ function tell() {
 }
 
 function beat() {
-  if (paused || document.hidden) return;
-  if (dirty && !drawing) {
+  if (paused || document.hidden || drawing) return;
+  if (news) {
     $("pulse").classList.remove("beat");
     void $("pulse").offsetWidth; // begins the animation anew
-    if (news) $("pulse").classList.add("beat");
+    $("pulse").classList.add("beat");
   }
   tell();
-  if (!drawing && (dirty || Date.now() - drawn > idle)) draw();
+  if (Date.now() - drawn >= (dirty ? wait : Math.max(wait, idle))) draw();
 }
 
 $("pause").addEventListener("click", () => {
@@ -125,6 +135,15 @@ $("pause").addEventListener("click", () => {
     dirty = true;
     listen();
   }
+});
+
+// A page that nobody sees gives its stream back: a browser opens six connections to a relay, and six tabs would have them all.
+document.addEventListener("visibilitychange", () => {
+  if (paused || !stream) return;
+  stream.close();
+  if (document.hidden) return;
+  dirty = true;
+  listen();
 });
 
 $("release")?.addEventListener("submit", async (event) => {
@@ -143,7 +162,7 @@ $("release")?.addEventListener("submit", async (event) => {
 });
 
 const chart = document.querySelector(".chart");
-if (chart && !location.hash) chart.scrollLeft = chart.scrollWidth;
+if (!location.hash) toEnd(chart);
 rove(chart);
 if ($("release")) $("release").hidden = false;
 if (!new URLSearchParams(location.search).has("before")) { // the past does not change

@@ -11,8 +11,8 @@ import (
 
 // The most that JSON and HTML tell of a run. LeftOut says what they dropped.
 const (
-	MaxTimelines  = 16  // those with violations first, then those with the most claims
-	MaxLanes      = 60  // of a timeline: those with violations first, then the earliest
+	MaxTimelines  = 16  // those with violations first, then those with takeovers, then those with the most claims
+	MaxLanes      = 60  // of a timeline: those with violations, and a stretch of neighbours
 	MaxViolations = 50  // the first ones
 	maxPoints     = 400 // of claims over time and of rounds: neighbours are added up
 )
@@ -42,12 +42,13 @@ func bounded(r *Result) *Result {
 	}
 	b.Timelines = list(r.Timelines)
 	slices.SortStableFunc(b.Timelines, func(x, y Timeline) int {
-		return cmp.Or(cmp.Compare(len(clash[y.ID]), len(clash[x.ID])), cmp.Compare(len(y.Lanes), len(x.Lanes)))
+		return cmp.Or(cmp.Compare(len(clash[y.ID]), len(clash[x.ID])), cmp.Compare(y.takeovers(), x.takeovers()), cmp.Compare(len(y.Lanes), len(x.Lanes)))
 	})
 	b.Timelines = b.Timelines[:min(len(b.Timelines), MaxTimelines)]
 	b.LeftOut.Timelines += len(r.Timelines) - len(b.Timelines)
 	for i, t := range b.Timelines {
-		b.Timelines[i].Lanes = firstLanes(t.Lanes, clash[t.ID])
+		b.Timelines[i].Lanes = telling(t.Lanes, clash[t.ID])
+		b.Timelines[i].Claims = max(t.Claims, len(t.Lanes))
 		b.LeftOut.Lanes += len(t.Lanes) - len(b.Timelines[i].Lanes)
 	}
 	b.Claims = thin(r.Claims, func(sum *Sample, next Sample) {
@@ -65,8 +66,17 @@ func bounded(r *Result) *Result {
 // list is a copy that is never null in JSON.
 func list[T any](s []T) []T { return append([]T{}, s...) }
 
-// firstLanes keeps MaxLanes, those that clash among them, in their order.
-func firstLanes(lanes []Lane, clash map[string]bool) []Lane {
+// telling keeps MaxLanes lanes in their order: those that clash, and beside them a stretch of neighbours, from shortly before the
+// first takeover on if there is one (rather of a claim that is known to have held), else from the beginning.
+func telling(lanes []Lane, clash map[string]bool) []Lane {
+	if len(lanes) <= MaxLanes {
+		return lanes
+	}
+	from := slices.IndexFunc(lanes, func(l Lane) bool { return l.was(Held) && l.was(TakenOver) })
+	if from < 0 {
+		from = slices.IndexFunc(lanes, func(l Lane) bool { return l.was(TakenOver) })
+	}
+	from = min(max(from-MaxLanes/6, 0), len(lanes)-MaxLanes)
 	spare := MaxLanes
 	for _, lane := range lanes {
 		if clash[lane.Who] {
@@ -74,17 +84,32 @@ func firstLanes(lanes []Lane, clash map[string]bool) []Lane {
 		}
 	}
 	kept := []Lane{}
-	for _, lane := range lanes {
+	for i, lane := range lanes {
 		switch {
 		case len(kept) == MaxLanes:
 		case clash[lane.Who]:
 			kept = append(kept, lane)
-		case spare > 0:
+		case i >= from && spare > 0:
 			kept = append(kept, lane)
 			spare--
 		}
 	}
 	return kept
+}
+
+// takeovers counts the claims that lost the slot to silence.
+func (t Timeline) takeovers() (n int) {
+	for _, lane := range t.Lanes {
+		if lane.was(TakenOver) {
+			n++
+		}
+	}
+	return n
+}
+
+// was says whether a claim was ever in a state.
+func (l Lane) was(state State) bool {
+	return slices.ContainsFunc(l.Spans, func(s Span) bool { return s.State == state })
 }
 
 // thin adds neighbours up until maxPoints are left.

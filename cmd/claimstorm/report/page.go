@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,8 +32,17 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":    count,
 	"plural":   func(n int, word string) string { return plural(int64(n), word) },
 	"size":     size,
-	"bytes":    func(n int) string { return size(float64(n)) },
+	"sizes":    sizes,
 }).Parse(pageHTML))
+
+// sizes are the sizes of frames, in words.
+func sizes(bytes []int) string {
+	each := make([]string, len(bytes))
+	for i, n := range bytes {
+		each[i] = size(float64(n))
+	}
+	return strings.Join(each, ", ")
+}
 
 // policy lets a page run its own two scripts and fetch nothing: should a peer's text ever get past the escaping, it still does
 // nothing. (Styles are free: the plotting library sets them on its elements.)
@@ -97,6 +107,16 @@ func (p page) Waits() (rows []waited) {
 	return rows
 }
 
+// Broken counts the checks that did not hold.
+func (p page) Broken() (n int) {
+	for _, c := range p.Checks {
+		if c.Broken > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // Looked says whether the run counted at how much its checks looked.
 func (p page) Looked() bool {
 	return slices.ContainsFunc(p.Checks, func(c Check) bool { return c.Looked > 0 })
@@ -105,7 +125,7 @@ func (p page) Looked() bool {
 // Holders counts the claims that held the slot.
 func (t Timeline) Holders() (n int) {
 	for _, lane := range t.Lanes {
-		if slices.ContainsFunc(lane.Spans, func(s Span) bool { return s.State == Held || s.State == Silent }) {
+		if lane.was(Held) || lane.was(TakenOver) {
 			n++
 		}
 	}

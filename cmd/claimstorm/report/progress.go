@@ -23,6 +23,9 @@ func WantsColour(f *os.File) bool { return os.Getenv("NO_COLOR") == "" && IsTerm
 // lineEvery is how often a pipe gets a line.
 const lineEvery = 5 * time.Second
 
+// statusWidth is what the bar and its decoration leave of a line.
+const statusWidth = 38
+
 // Progress tells whoever waits how far a run is: a bar on a terminal, elsewhere a plain line each five seconds. Its methods may be
 // called from any goroutine.
 type Progress struct {
@@ -44,10 +47,10 @@ type Progress struct {
 func NewProgress(w io.Writer, terminal bool, title string, total int64) *Progress {
 	p := &Progress{title: title, started: time.Now(), total: max(total, 1), stop: make(chan struct{})}
 	if terminal {
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(30), mpb.WithAutoRefresh(), mpb.WithRefreshRate(200*time.Millisecond))
-		p.bar = p.bars.New(p.total, mpb.BarStyle(),
+		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithRefreshRate(200*time.Millisecond))
+		p.bar = p.bars.New(p.total, mpb.BarStyle(), mpb.BarWidth(22),
 			mpb.PrependDecorators(decor.Name(title+" "), decor.Percentage(decor.WC{W: 5})),
-			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO), decor.Any(func(decor.Statistics) string { return "  " + p.said() })),
+			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO), decor.Any(func(decor.Statistics) string { return "  " + clip(p.said(), statusWidth) })),
 			mpb.BarRemoveOnComplete())
 		return p
 	}
@@ -65,10 +68,9 @@ func (p *Progress) said() string {
 func (p *Progress) Set(done int64, status string) {
 	p.mu.Lock()
 	p.done, p.status = min(done, p.total), plain(status)
-	done = p.done
 	p.mu.Unlock()
-	if p.bar != nil && done < p.total { // the last step is Close's, so that the bar cannot end before its run
-		p.bar.SetCurrent(done)
+	if p.bar != nil {
+		p.bar.SetCurrent(min(done, p.total-1)) // the last step is Close's: a bar that is full ends by itself
 	}
 }
 
@@ -101,5 +103,5 @@ func (p *Progress) lines(w io.Writer) {
 func (p *Progress) line(w io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(w, "%6.1fs  %s %3d %%  %s\n", time.Since(p.started).Seconds(), p.title, 100*p.done/p.total, p.status)
+	_, _ = fmt.Fprintf(w, "%6.1fs  %s %3d %%  %s\n", time.Since(p.started).Seconds(), p.title, 100*p.done/p.total, p.status)
 }

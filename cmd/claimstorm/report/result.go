@@ -160,6 +160,7 @@ const (
 	TakenOver State = "taken over" // lost it to silence
 	Lost      State = "lost"       // ended otherwise, and not by its own doing
 	Released  State = "released"   // gave it back: cleanly, or by a reset
+	Left      State = "left"       // went before it could know whether it held
 )
 
 // Span is a claimant in one state. One that begins and ends at once is an event.
@@ -179,8 +180,9 @@ type Lane struct {
 
 // Timeline is the life of a contested server-id: who asked when, who held it from when to when, how it ended.
 type Timeline struct {
-	ID    string `json:"server_id"`
-	Lanes []Lane `json:"lanes"` // by when they asked
+	ID     string `json:"server_id"`
+	Lanes  []Lane `json:"lanes"`  // by when they asked
+	Claims int    `json:"claims"` // all that there were; 0 if Lanes has them all
 }
 
 // Check is a rule that the run was held to.
@@ -217,7 +219,7 @@ type Tool struct {
 // Frames is what crossed the relay in a `relay` run.
 type Frames struct {
 	Pairs      int          `json:"pairs"`
-	Size       int          `json:"size_bytes"`      // of a frame
+	Sizes      []int        `json:"sizes_bytes"`     // of frames, in turn
 	Wanted     float64      `json:"wanted_a_second"` // frames in all; 0 is as fast as possible
 	Directions []Throughput `json:"directions"`
 }

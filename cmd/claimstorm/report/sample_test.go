@@ -25,8 +25,14 @@ func sample(verdict Verdict) *Result {
 		},
 		Tool: Tool{Version: "v1.2.3", Cores: 2, CPU: 20 * time.Second, Share: 0.43, PeakMemory: 120 << 20, Behind: 12 * time.Millisecond},
 		Counters: []Counter{
-			{"asked", 8000}, {"granted", 160}, {"refused (4409)", 7840}, {"took over", 40}, {"released cleanly", 60},
-			{"released by a reset", 50}, {"gone silent", 50}, {"pings answered", 7900},
+			{"asked", 8000},
+			{"granted", 160},
+			{"refused (4409)", 7840},
+			{"took over", 40},
+			{"released cleanly", 60},
+			{"released by a reset", 50},
+			{"gone silent", 50},
+			{"pings answered", 7900},
 		},
 	}
 	upgrade, refusal := NewHistogram(), NewHistogram()

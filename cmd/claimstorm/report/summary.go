@@ -16,7 +16,7 @@ const (
 
 // The most lines that each part of a summary may have; what is left goes to the counters.
 const (
-	whyLines       = 3
+	whyLines       = 4
 	evidenceLines  = 10
 	measureLines   = 5
 	percentileRows = 4
@@ -163,9 +163,9 @@ func evidence(r *Result) (lines []string) {
 		return nil
 	}
 	v := slices.MinFunc(r.Violations, func(a, b Violation) int { return strings.Count(a.Evidence, "\n") - strings.Count(b.Evidence, "\n") })
-	lines = wrap(fmt.Sprintf("%s, %s at %s: %s", plain(v.Check), plain(v.ID), duration(v.At), plain(v.Says)), screenWidth, 2)
+	lines = wrap(fmt.Sprintf("%s, %s at %s: %s", plain(v.Check), plain(v.ID), duration(v.At), plain(v.Says)), screenWidth, 3)
 	for line := range strings.SplitSeq(strings.TrimRight(v.Evidence, "\n"), "\n") {
-		lines = append(lines, clip(plain(line), screenWidth))
+		lines = append(lines, fold(plain(line), screenWidth, 3)...)
 	}
 	if len(lines) > evidenceLines {
 		lines[evidenceLines-1] = fmt.Sprintf("... and %s more", plural(int64(len(lines)-evidenceLines+1), "line"))
@@ -209,16 +209,16 @@ func percentiles(latencies []Latency) (lines []string) {
 		if l.Histogram == nil || l.Histogram.TotalCount() == 0 || len(lines) > percentileRows {
 			continue
 		}
-		line := pad(l.label(), 31)
+		columns := []string{pad(l.label(), 38)}
 		for _, tick := range ticks {
-			line += fmt.Sprintf("%9s", strings.ReplaceAll(duration(time.Duration(l.Histogram.ValueAtPercentile(tick))), " ", ""))
+			columns = append(columns, fmt.Sprintf("%7s", strings.ReplaceAll(duration(time.Duration(l.Histogram.ValueAtPercentile(tick))), " ", "")))
 		}
-		lines = append(lines, clip(line, screenWidth))
+		lines = append(lines, clip(strings.Join(columns, " "), screenWidth))
 	}
 	if lines == nil {
 		return nil
 	}
-	return append([]string{pad("waits", 31) + fmt.Sprintf("%9s%9s%9s%9s%9s", "p50", "p90", "p99", "p99.9", "max")}, lines...)
+	return append([]string{pad("waits", 38) + fmt.Sprintf("%8s%8s%8s%8s%8s", "p50", "p90", "p99", "p99.9", "max")}, lines...)
 }
 
 // label is the latency's name, and what was made of it.
@@ -235,11 +235,15 @@ func counters(counters []Counter, room int) (lines []string) {
 	for i := range rows {
 		line := cell(counters[i])
 		if other := i + rows; other < len(counters) {
-			line = pad(line, 42) + cell(counters[other])
+			line += "  " + cell(counters[other])
 		}
 		lines = append(lines, line)
 	}
 	return lines
 }
 
-func cell(c Counter) string { return pad(plain(c.Name), 26) + fmt.Sprintf("%12s", count(c.Value)) }
+// cell is a counter in half a screen. What is clipped is its name.
+func cell(c Counter) string {
+	value := " " + count(c.Value)
+	return pad(plain(c.Name), screenWidth/2-1-len(value)) + value
+}

@@ -43,6 +43,22 @@ func wrap(s string, width, most int) (lines []string) {
 	return append(lines, clip(line, width))
 }
 
+// fold breaks s where it has a blank, else anywhere, into lines of a width, at most so many; the last one is clipped. Unlike wrap it
+// keeps the blanks within a line, which a drawing needs.
+func fold(s string, width, most int) (lines []string) {
+	for len(lines) < most-1 && columns.StringWidth(s) > width {
+		line := columns.Truncate(s, width, "")
+		if i := strings.LastIndexByte(line, ' '); i > 0 && s[len(line)] != ' ' {
+			line = line[:i]
+		}
+		if line == "" {
+			break // not even one character fits
+		}
+		lines, s = append(lines, line), strings.TrimLeft(s[len(line):], " ")
+	}
+	return append(lines, clip(s, width))
+}
+
 // count writes 1234567 as 1,234,567.
 func count(n int64) string {
 	s := strconv.FormatInt(n, 10)

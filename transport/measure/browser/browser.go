@@ -70,6 +70,12 @@ func Open(t testing.TB, url string, look Look) *Page {
 	return p
 }
 
+// Goto opens another address, and returns when it is loaded.
+func (p *Page) Goto(url string) {
+	p.t.Helper()
+	run(p, chromedp.Navigate(url))
+}
+
 func find(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("CHROMIUM"); path != "" {

@@ -137,11 +137,12 @@ function claims() {
 const looks = {
   "asked": ["asked", 0.2], "waiting": ["waiting", 0.42], "held": ["held", 0.8], "silent": ["held", 0.8, "outline"], "grace": ["grace", 0.2],
   "refused": ["refused", 0, "cross"], "taken over": ["took", 0, "diamond"], "lost": ["bad", 0, "triangle"], "released": ["released", 0, "ring"],
+  "left": ["refused", 0, "ring"],
 };
 
 const icons = {
-  cross: "path://M0,1L1,0L5,4L9,0L10,1L6,5L10,9L9,10L5,6L1,10L0,9L4,5Z", diamond: "diamond", triangle: "triangle", ring: "emptyCircle",
-  outline: "emptyRoundRect",
+  cross: "path://M0,1L1,0L5,4L9,0L10,1L6,5L10,9L9,10L5,6L1,10L0,9L4,5Z", diamond: "diamond", triangle: "triangle",
+  ring: "path://M5,0A5,5,0,1,1,5,10A5,5,0,1,1,5,0ZM5,2A3,3,0,1,0,5,8A3,3,0,1,0,5,2Z", outline: "path://M0,0H14V10H0ZM1.5,1.5V8.5H12.5V1.5Z",
 };
 
 // mark draws the end of a claim around a point.
@@ -179,13 +180,14 @@ function timeline(figure) {
   const spans = t.lanes.flatMap((lane, i) => (lane.spans || []).map(s => ({ ...s, lane, value: [i, s.from_ns / 1e9, s.to_ns / 1e9] })));
   const from = Math.min(...spans.map(s => s.value[1])), to = Math.max(...spans.map(s => s.value[2]));
   const edge = (to - from) * 0.02 || 0.001, row = t.lanes.length > 24 ? 15 : 20;
-  figure.querySelector(".plot").style.height = `${t.lanes.length * row + (narrow() ? 130 : 100)}px`;
   const named = name => ({ name, icon: icons[(looks[name] || [])[2]] || "roundRect" });
   const states = Object.keys(looks).filter(state => spans.some(s => s.state === state));
+  const top = narrow() ? 20 + 24 * Math.ceil((states.length + 1) / 3.5) : 40;
+  figure.querySelector(".plot").style.height = `${t.lanes.length * row + top + 60}px`;
   return {
     ...common(),
     legend: { ...common().legend, data: [...states.map(named), ...(violations.length ? [named("violation")] : [])] },
-    grid: { left: 8, right: 16, top: narrow() ? 72 : 40, bottom: 34, containLabel: true },
+    grid: { left: 8, right: 16, top, bottom: 34, containLabel: true },
     tooltip: {
       ...common().tooltip, trigger: "item",
       formatter: ({ data: s }) => s.check ? tip(s.check, `at ${seconds(s.value[1])}`, s.says) : tip(`${s.lane.who}: ${s.state}`,
