@@ -24,13 +24,13 @@ var (
 )
 
 // show opens a status page, and fails at the test's end if anything went wrong in it or it asked for anything that is not the relay's.
-// What the relay is expected to refuse is given by its status.
-func (r *running) show(path string, look browser.Look, refused ...string) *browser.Page {
+// What is expected to go wrong is given.
+func (r *running) show(path string, look browser.Look, expected ...string) *browser.Page {
 	r.t.Helper()
 	p := browser.Open(r.t, "http://"+r.admin+path, look)
 	r.t.Cleanup(func() {
 		for _, e := range p.Errors() {
-			if !slices.ContainsFunc(refused, func(status string) bool { return strings.Contains(e, "a status of "+status) }) {
+			if !slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(e, part) }) {
 				r.t.Errorf("in the page: %s", e)
 			}
 		}
@@ -196,7 +196,7 @@ func TestMarkupIsShown(t *testing.T) {
 		}
 		d.living()
 		t.Cleanup(func() { d.Close() })
-		r.until(id, "granted", 1)
+		r.until(url.QueryEscape(id), "granted", 1)
 		c, _, err := websocket.Dial(t.Context(), "ws://"+r.addr+"/v1/client", &websocket.DialOptions{HTTPHeader: http.Header{
 			"X-Pyrycode-Server": {id}, "X-Pyrycode-Token": {"secret"}, "User-Agent": {"test"}, "X-Pyrycode-Device-Name": {hostile.devices[i%len(hostile.devices)]},
 		}})
@@ -204,7 +204,7 @@ func TestMarkupIsShown(t *testing.T) {
 			t.Fatal(id, err)
 		}
 		t.Cleanup(func() { _ = c.CloseNow() })
-		r.until(id, "attached", 1)
+		r.until(url.QueryEscape(id), "attached", 1)
 	}
 	p := r.show("/", desk)
 	untouched := func() {
@@ -238,8 +238,8 @@ func TestReleaseFromThePage(t *testing.T) {
 	r := run(t, pageConfig())
 	const id = `a/b?c=<d>"&%20` // it stands in a path
 	end := r.daemon(id).living()
-	r.until(id, "granted", 1)
-	p := r.show("/?server_id="+url.QueryEscape(id), phone, "401", "404")
+	r.until(url.QueryEscape(id), "granted", 1)
+	p := r.show("/?server_id="+url.QueryEscape(id), phone, "status of 401", "status of 404")
 	release := func(token, want string) {
 		t.Helper()
 		p.WaitFor(`!document.getElementById("release").hidden`)
@@ -247,7 +247,7 @@ func TestReleaseFromThePage(t *testing.T) {
 		p.WaitFor(fmt.Sprintf(`document.getElementById("released").innerText.includes(%q)`, want))
 	}
 	release("guess", "401")
-	if got := r.decided(id); got["released"] != 0 {
+	if got := r.decided(url.QueryEscape(id)); got["released"] != 0 {
 		t.Fatalf("%v", got)
 	}
 	release("open sesame", "is thrown out")
@@ -264,7 +264,10 @@ func TestReleaseFromThePage(t *testing.T) {
 // TestPageByKeyboard: one stop of Tab leads into the drawing, the arrows through it, and a new drawing leaves the focus where it was.
 func TestPageByKeyboard(t *testing.T) {
 	r := run(t, pageConfig())
-	r.race("home")
+	for range 5 {
+		r.daemon("home").living()
+	}
+	r.until("home", "refused", 4)
 	p := r.show("/?server_id=home", phone)
 	if n := browser.Eval[int](p, `document.querySelectorAll('.mark[tabindex="0"]').length`); n != 1 {
 		t.Errorf("%d marks are stops of Tab, want 1", n)
@@ -321,12 +324,37 @@ func TestPausedPageStandsStill(t *testing.T) {
 	browser.Eval[bool](p, `document.getElementById("pause").click(), true`)
 	r.daemon("home").living()
 	r.until("home", "granted", 1)
-	browser.Eval[bool](p, `new Promise(done => setTimeout(() => done(true), 1000))`) // longer than it would need to draw
-	if n := browser.Eval[int](p, `document.querySelectorAll(".mark").length`); n != 0 {
-		t.Errorf("paused, it draws %d marks", n)
+	if browser.Eval[bool](p, `dirty = true, beat(), drawing || stream.readyState !== EventSource.CLOSED`) {
+		t.Error("paused, it draws or listens")
 	}
 	browser.Eval[bool](p, `document.getElementById("pause").click(), true`)
 	p.WaitFor(`document.querySelectorAll(".mark").length === 1`)
+
+	// Behind another tab it listens no more; six of them would have all the connections that a browser opens.
+	hide := `(hidden => (Object.defineProperty(document, "hidden", {value: hidden, configurable: true}), document.dispatchEvent(new Event("visibilitychange")), stream.readyState === EventSource.CLOSED))`
+	if !browser.Eval[bool](p, hide+"(true)") || browser.Eval[bool](p, hide+"(false)") {
+		t.Error("hidden it listens, or shown again it does not")
+	}
+	r.daemon("home").living()
+	p.WaitFor(`document.querySelectorAll(".mark").length === 3`)
+}
+
+// TestPageOutlivesTheRelay: while it is away the page says so, and when another one is there, whose numbers begin anew, shows that one.
+func TestPageOutlivesTheRelay(t *testing.T) {
+	cfg := pageConfig()
+	r := run(t, cfg)
+	for range 3 {
+		r.daemon("home").living()
+	}
+	r.until("home", "refused", 2)
+	p := r.show("/?server_id=home", desk, "net::ERR_")
+	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 5`)
+	r.stop()
+	p.WaitFor(`document.getElementById("state").innerText.includes("trying again")`)
+	cfg.AdminListen = r.admin
+	again := run(t, cfg)
+	again.daemon("home").living()
+	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 1`)
 }
 
 // TestLooks is for people: it leaves pictures of the pages in the folder SHOTS.

@@ -3,9 +3,12 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,13 +25,16 @@ const (
 	// feedBlocks is how many of the newest blocks are kept, encoded, for all streams together: some 16,000 decisions.
 	feedBlocks = 256
 	// feedPause is the least time between two rounds: in a storm, readers are woken for many decisions at once.
-	feedPause = 50 * time.Millisecond
+	feedPause = 100 * time.Millisecond
 	// streamBytes is how much a second all streams together may be sent, and streamBurst how much of it at once: so much of the
-	// machine, and no more, may onlookers take from those whom they look at. Whoever does not get his share misses some.
-	streamBytes = 32 << 20
+	// machine, and no more, may onlookers take from those whom they look at. Whoever does not get his share misses some. A write
+	// counts as writeCost at least, however short, and a block of the past, which is encoded for one reader alone, as pastCost.
+	streamBytes = 4 << 20
 	streamBurst = 1 << 20
-	// blockCost is what a block costs at least, to look through it.
-	blockCost = 1 << 10
+	writeCost   = 16 << 10
+	pastCost    = 64 << 10
+	// streamWrite is how much text is gathered for one write, unless a single block is more.
+	streamWrite = 64 << 10
 	// streamTimeout is how long a reader may take to take what it is sent. Whoever takes longer is dropped.
 	streamTimeout = 5 * time.Second
 	// streamIdle is how often a stream without news says that it is there, and how far it has come.
@@ -125,6 +131,11 @@ func readBlock(j *actors.Journal, after int64) *block {
 	return b
 }
 
+// has reports whether q wants any of it.
+func (b *block) has(q *actors.Query) bool {
+	return slices.ContainsFunc(b.entries, func(e machine.Entry) bool { return q.Wants(&e) })
+}
+
 func (b *block) first() int64 { return b.entries[0].Seq }
 func (b *block) last() int64  { return b.entries[len(b.entries)-1].Seq }
 
@@ -144,10 +155,11 @@ func (b *block) of(q *actors.Query, after int64) []byte {
 	return text
 }
 
-// next is the block that goes on behind number after. Where there is none yet, news says when to look again; nil: never.
-func (f *feed) next(after int64) (b *block, news <-chan struct{}) {
+// next is the block that goes on behind number after, or for a reader who has been overtaken the oldest that there is. Where there is
+// none yet, news says when to look again; nil: never. A block of the past is from before those that the feed has.
+func (f *feed) next(after int64, live bool) (b *block, past bool, news <-chan struct{}) {
 	f.mu.Lock()
-	if len(f.blocks) > 0 && f.blocks[0].first() <= after+1 {
+	if len(f.blocks) > 0 && (live || f.blocks[0].first() <= after+1) {
 		// Blocks are not all full, so it is looked for, from the newest on: that is where most streams are.
 		for i := len(f.blocks) - 1; i >= 0 && f.blocks[i].last() > after; i-- {
 			b = f.blocks[i]
@@ -157,10 +169,11 @@ func (f *feed) next(after int64) (b *block, news <-chan struct{}) {
 		news = f.news
 	}
 	f.mu.Unlock()
-	if b != nil || news != nil {
-		return b, news
+	if b == nil && news == nil {
+		b = readBlock(f.journal, after)
+		past = true
 	}
-	return readBlock(f.journal, after), nil // of before the feed's time
+	return b, past, news
 }
 
 func (f *feed) enter() bool {
@@ -206,7 +219,7 @@ func (p *Pages) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &stream{feed: p.feed, w: w, rc: http.NewResponseController(w), q: q}
 	err = s.run(r.Context())
-	p.feed.leave(err != nil && r.Context().Err() == nil)
+	p.feed.leave(errors.Is(err, os.ErrDeadlineExceeded))
 	if err != nil {
 		panic(http.ErrAbortHandler) // a stream that ends in order is one that the reader has had all of
 	}
@@ -233,6 +246,7 @@ type stream struct {
 	w    http.ResponseWriter
 	rc   *http.ResponseController
 	q    actors.Query // After is how far it has come
+	live bool         // it has come to what the feed has
 }
 
 // run returns nil when there will be nothing more, and else why it ends.
@@ -247,11 +261,16 @@ func (s *stream) run(ctx context.Context) error {
 	idle := time.NewTicker(streamIdle)
 	defer idle.Stop()
 	for {
-		b, news := s.feed.next(s.q.After)
+		b, past, news := s.feed.next(s.q.After, s.live)
+		s.live = s.live || !past
 		var err error
 		switch {
+		case b != nil && past:
+			err = s.pass(ctx, b, pastCost)
+		case b != nil && b.first() == s.q.After+1 && !b.has(&s.q):
+			s.q.After = b.last()
 		case b != nil:
-			err = s.pass(ctx, b)
+			err = s.pass(ctx, b, writeCost)
 		case news == nil:
 			return nil
 		default:
@@ -270,17 +289,35 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// pass sends what is wanted of b. What there was in between, the journal has forgotten before its turn came.
-func (s *stream) pass(ctx context.Context, b *block) error {
-	text := b.of(&s.q, s.q.After)
-	if err := s.feed.pace.WaitN(ctx, min(max(len(text), blockCost), streamBurst)); err != nil {
+// pass waits for the stream's turn, and sends what is wanted of b, and of what has come behind it by then.
+func (s *stream) pass(ctx context.Context, b *block, cost int) error {
+	if err := s.feed.pace.WaitN(ctx, cost); err != nil {
 		return err
 	}
-	if from, to := s.q.After+1, b.first()-1; from <= to {
-		text = append(fmt.Appendf(nil, "id: %d\nevent: gap\ndata: {\"from\":%d,\"to\":%d}\n\n", to, from, to), text...)
+	text := s.gather(nil, b)
+	for s.live && len(text) < streamWrite {
+		if b, past, _ := s.feed.next(s.q.After, true); b != nil && !past {
+			text = s.gather(text, b)
+			continue
+		}
+		break
 	}
-	s.q.After = b.last()
+	if more := min(len(text)-cost, streamBurst); more > 0 {
+		if err := s.feed.pace.WaitN(ctx, more); err != nil {
+			return err
+		}
+	}
 	return s.send(text)
+}
+
+// gather adds what is wanted of b. What there was in between has gone by before the stream's turn came.
+func (s *stream) gather(text []byte, b *block) []byte {
+	if from, to := s.q.After+1, b.first()-1; from <= to {
+		text = fmt.Appendf(text, "id: %d\nevent: gap\ndata: {\"from\":%d,\"to\":%d}\n\n", to, from, to)
+	}
+	text = append(text, b.of(&s.q, s.q.After)...)
+	s.q.After = b.last()
+	return text
 }
 
 // send is the only place where a stream waits for its reader, and not for long.

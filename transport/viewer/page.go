@@ -160,6 +160,7 @@ func HTML(w io.Writer, title string, entries []slots.Entry) error {
 		v.Now = entries[len(entries)-1].Time
 	}
 	v.Totals = count(entries, v.Now, time.Time{})
+	v.Totals.Span = 0 // how many a second were decided at its end says nothing of a record
 	drawn := 0
 	for i, server := range order {
 		if drawn >= filedInAll {
@@ -167,7 +168,7 @@ func HTML(w io.Writer, title string, entries []slots.Entry) error {
 			break
 		}
 		l := newLife(of[server], time.Time{}, filedEntries, query{Server: server, Axis: byOrder}, Slot{}, false, v.Now)
-		l.ID, l.File = i, true
+		l.ID, l.File, l.Totals.Span = i, true, 0
 		drawn += len(l.Rows)
 		v.Lives = append(v.Lives, l)
 	}

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
@@ -24,7 +25,7 @@ type pen struct {
 	probe   span
 	asked   messages.ProbeNumber // the last probe that went out
 	waits   map[messages.ConnID]messages.ProbeNumber
-	queues  [2][]span // the waiting spans that are open: of lanes of their own, of the crowd
+	queue   []span // of who waits, one for each lane
 }
 
 func (p *pen) draw(e *slots.Entry) {
@@ -120,7 +121,6 @@ func (p *pen) takenOver(e *slots.Entry, lane int) {
 }
 
 func (p *pen) holds(e *slots.Entry, lane int) {
-	p.end(&p.holding) // of a holder whose end is not among the entries
 	p.answered(e.Conn, lane)
 	p.holder = lane
 	p.holding = span{Kind: "holding", Lane: lane, X1: p.x, Epoch: e.Epoch}
@@ -132,12 +132,8 @@ func (p *pen) waiting(e *slots.Entry, lane int) {
 	if e.Why == slots.HolderMustProve && p.probe.Probe < e.Probe {
 		p.end(&p.probe) // it was answered when nobody waited any more
 	}
-	queue := &p.queues[0]
-	if lane == p.crowd {
-		queue = &p.queues[1]
-	}
-	if len(*queue) == 0 || lane != p.crowd {
-		*queue = append(*queue, span{Kind: "waiting", Lane: lane, X1: p.x})
+	if p.inLine(lane) == none {
+		p.queue = append(p.queue, span{Kind: "waiting", Lane: lane, X1: p.x})
 	}
 	p.waits[e.Conn] = e.Probe
 	p.probing(e.Probe)
@@ -172,15 +168,15 @@ func (p *pen) answered(conn messages.ConnID, lane int) {
 			}
 		}
 	}
-	for q := range p.queues {
-		for i := range p.queues[q] {
-			if p.queues[q][i].Lane == lane {
-				p.end(&p.queues[q][i])
-				p.queues[q] = append(p.queues[q][:i], p.queues[q][i+1:]...)
-				return
-			}
-		}
+	if i := p.inLine(lane); i != none {
+		p.end(&p.queue[i])
+		p.queue = slices.Delete(p.queue, i, i+1)
 	}
+}
+
+// inLine is the place in the queue of a lane.
+func (p *pen) inLine(lane int) int {
+	return slices.IndexFunc(p.queue, func(s span) bool { return s.Lane == lane })
 }
 
 func (p *pen) released(e *slots.Entry, lane int) {
@@ -194,12 +190,9 @@ func (p *pen) released(e *slots.Entry, lane int) {
 
 // heldBy draws a holder whose grant is not among the entries: from the left edge.
 func (p *pen) heldBy(conn messages.ConnID) {
-	lane, known := p.lanes[conn]
-	if !known || p.holding.Kind != "" && p.holding.Lane == lane {
-		return
+	if lane, known := p.lanes[conn]; known && p.holding.Kind == "" {
+		p.holder, p.holding = lane, span{Kind: "holding", Lane: lane}
 	}
-	p.end(&p.holding)
-	p.holder, p.holding = lane, span{Kind: "holding", Lane: lane}
 }
 
 // inGrace likewise.
@@ -251,18 +244,10 @@ func (p *pen) finish(ended bool) {
 		return
 	}
 	p.x = p.Width
-	open := append([]*span{&p.holding, &p.grace, &p.probe}, pointers(p.queues[0])...)
-	for _, s := range append(open, pointers(p.queues[1])...) {
+	for _, s := range append(p.queue, p.holding, p.grace, p.probe) {
 		s.Open = true
-		p.end(s)
+		p.end(&s)
 	}
-}
-
-func pointers(spans []span) (ps []*span) {
-	for i := range spans {
-		ps = append(ps, &spans[i])
-	}
-	return ps
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -102,7 +102,7 @@ type totals struct {
 	Granted, Refused, TookOver, Waiting, Released, ThrownOut, Withdrawn, Freed, Joined, Left, TurnedAway, Failed int
 	All                                                                                                          int
 	PerSecond                                                                                                    float64       // of all, over the last Span
-	Span                                                                                                         time.Duration // rateSpan, or as far back as is known
+	Span                                                                                                         time.Duration // rateSpan, or as far back as is known; 0: there is no rate
 }
 
 // rateSpan is how far back a rate looks.

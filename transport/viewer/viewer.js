@@ -96,8 +96,12 @@ function listen() {
   stream.addEventListener("gap", () => { dirty = true; });
   stream.addEventListener("error", () => {
     say("the relay is away, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => !paused && listen(), idle); // it was refused for now
+    if (stream.readyState === EventSource.CLOSED) setTimeout(retry, idle); // it was refused for now
   });
+}
+
+function retry() {
+  if (!paused && !document.hidden && stream.readyState === EventSource.CLOSED) listen();
 }
 
 // tell says what has happened to whoever hears the page rather than sees it, and not more often than can be listened to.
@@ -131,6 +135,15 @@ $("pause").addEventListener("click", () => {
     dirty = true;
     listen();
   }
+});
+
+// A page that nobody sees gives its stream back: a browser opens six connections to a relay, and six tabs would have them all.
+document.addEventListener("visibilitychange", () => {
+  if (paused || !stream) return;
+  stream.close();
+  if (document.hidden) return;
+  dirty = true;
+  listen();
 });
 
 $("release")?.addEventListener("submit", async (event) => {
