@@ -44,10 +44,20 @@ type line struct {
 // kinds are the messages of the registry, by the names of their types.
 var kinds = func() map[string]reflect.Type {
 	all := map[string]reflect.Type{}
-	for _, m := range []messages.ToRegistry{
-		messages.Claim{}, messages.Withdraw{}, messages.Release{}, messages.ProbeAnswered{}, messages.ProbeExpired{}, messages.ProbeDue{},
-		messages.GraceExpired{}, messages.ShutDown{}, messages.OperatorRelease{}, messages.Join{}, messages.Leave{},
-	} {
+	known := [...]messages.ToRegistry{
+		messages.Claim{},
+		messages.Withdraw{},
+		messages.Release{},
+		messages.ProbeAnswered{},
+		messages.ProbeExpired{},
+		messages.ProbeDue{},
+		messages.GraceExpired{},
+		messages.ShutDown{},
+		messages.OperatorRelease{},
+		messages.Join{},
+		messages.Leave{},
+	}
+	for _, m := range known {
 		all[reflect.TypeOf(m).Name()] = reflect.TypeOf(m)
 	}
 	return all

@@ -36,7 +36,7 @@ func Run(r io.Reader, until int64) (*Result, error) {
 	p := &player{result: &Result{}, until: until}
 	for in.Scan() {
 		p.line++
-		if err := p.take(in.Bytes()); err == errEnough {
+		if err := p.take(in.Bytes()); errors.Is(err, errEnough) {
 			return p.result, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("line %d: %w", p.line, err)

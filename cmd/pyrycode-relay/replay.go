@@ -47,8 +47,8 @@ func (r *replayed) run() (differs bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read the record: %w", err)
 	}
-	defer f.Close()
 	result, err := replay.Run(f, r.Until)
+	_ = f.Close() // it was only read
 	if err != nil {
 		return false, fmt.Errorf("replay %s: %w", r.File, err)
 	}

@@ -104,8 +104,14 @@ func decisionRow(data []byte) ([]cell, error) {
 		return nil, fmt.Errorf("read a decision: %w", err)
 	}
 	return []cell{
-		{fmt.Sprint(d.Seq), plain}, {d.Time.Local().Format("2006-01-02 15:04:05.000000"), grey}, {d.Server, plain}, {d.Asked, plain},
-		{d.Decided, decisionColours[d.Decided]}, {fmt.Sprint("e", d.Epoch), plain}, {d.Conn, plain}, {d.Reason, plain},
+		{fmt.Sprint(d.Seq), plain},
+		{d.Time.Local().Format("2006-01-02 15:04:05.000000"), grey},
+		{d.Server, plain},
+		{d.Asked, plain},
+		{d.Decided, decisionColours[d.Decided]},
+		{fmt.Sprint("e", d.Epoch), plain},
+		{d.Conn, plain},
+		{d.Reason, plain},
 	}, nil
 }
 
