@@ -97,6 +97,7 @@ func (i *issuer) challenges() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		r.Host = i.Domain // autocert knows it in no other way of writing
 		answer.ServeHTTP(w, r)
 	})
 }
@@ -128,6 +129,15 @@ type cache struct {
 
 	mu      sync.Mutex // guards trouble
 	trouble trouble
+}
+
+// Get implements autocert.Cache. What cannot be read is not there: autocert would go without a certificate.
+func (c *cache) Get(ctx context.Context, key string) ([]byte, error) {
+	data, err := c.DirCache.Get(ctx, key)
+	if err != nil {
+		return nil, autocert.ErrCacheMiss
+	}
+	return data, nil
 }
 
 // Put implements autocert.Cache.
