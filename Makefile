@@ -1,7 +1,8 @@
 GO ?= go
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ESBUILD = github.com/evanw/esbuild/cmd/esbuild@v0.28.2
 
-.PHONY: run test soak bench mutants stories fuzz lint build
+.PHONY: run test soak bench mutants stories fuzz lint build echarts
 
 # A relay on loopback, plain HTTP. FLAGS='--grace 5s' passes flags on.
 run: build
@@ -31,6 +32,15 @@ mutants:
 # Renews what the stories expect. Read the diff as you would read code.
 stories:
 	$(GO) test ./actors/slots -run 'TestStories|TestDiagrams' -rewrite
+
+# Makes the plotting library of claimstorm's report anew, from the packages that its lock file names. It needs npm.
+ECHARTS = cmd/claimstorm/report/echarts
+echarts:
+	npm ci --prefix $(ECHARTS) --ignore-scripts
+	$(GO) run $(ESBUILD) $(ECHARTS)/parts.js --bundle --minify --format=iife --global-name=echarts --target=es2020 \
+		--legal-comments=inline --outfile=$(ECHARTS)/echarts.min.js
+	cd $(ECHARTS)/node_modules && cat echarts/NOTICE echarts/LICENSE echarts/licenses/LICENSE-d3 zrender/LICENSE >../LICENSE
+	rm -r $(ECHARTS)/node_modules
 
 FUZZTIME ?= 20s
 fuzz:

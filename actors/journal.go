@@ -34,13 +34,12 @@ func newJournal(size int) *Journal {
 	return &Journal{ring: make([]slots.Entry, size), news: make(chan struct{}, 1)}
 }
 
-// append numbers a copy of e and keeps it, in the place of the oldest. Only the registry calls it.
+// append numbers e and keeps a copy, in the place of the oldest. Only the registry calls it.
 func (j *Journal) append(e *slots.Entry) {
 	j.mu.Lock()
 	j.last++
-	kept := &j.ring[(j.last-1)%int64(len(j.ring))]
-	*kept = *e
-	kept.Seq = j.last
+	e.Seq = j.last
+	j.ring[(j.last-1)%int64(len(j.ring))] = *e
 	j.mu.Unlock()
 	if !j.noted.Load() && !j.noted.Swap(true) {
 		j.news <- struct{}{}

@@ -30,11 +30,11 @@ type Phone struct {
 type phone struct {
 	connection
 
-	epoch   messages.Epoch // of its binary; 0 while it is parked
-	binary  actor.Process  // kept while attached, since a look-up a frame would cost more than the frame
-	window  int64          // the bytes that it may still send
-	pending [][]byte       // frames that were read before the socket had paused
-	reached bool           // a frame was handed to a binary, so its peer may know it
+	epoch   messages.Epoch      // of its binary; 0 while it is parked
+	binary  actor.Process       // kept while attached, since a look-up a frame would cost more than the frame
+	window  int64               // the bytes that it may still send
+	pending []messages.Received // frames that were read before the socket had paused
+	reached bool                // a frame was handed to a binary, so its peer may know it
 	ended   bool
 }
 
@@ -108,7 +108,7 @@ func (p *phone) park() {
 func (p *phone) credited(bytes int64) {
 	p.window += bytes
 	for len(p.pending) > 0 && p.window > 0 {
-		p.send(p.pending[0], false)
+		p.send(p.pending[0])
 		p.pending = p.pending[1:]
 	}
 	if p.window > 0 {
@@ -123,25 +123,26 @@ func (p *phone) received(m messages.Received) {
 	case !ok:
 		p.drop(messages.CloseInvalidData, messages.ReasonInvalidFrame)
 	case p.window <= 0: // the socket had read it already when it was paused
-		p.pending = append(p.pending, clone(frame))
+		p.pending = append(p.pending, messages.Received{Bytes: clone(frame), Passing: messages.Passing{Came: m.Came}})
 	default:
-		p.send(frame, m.Last)
+		m.Bytes = frame
+		p.send(m)
 		if p.window <= 0 {
 			p.socket.Pause()
 		}
 	}
 }
 
-func (p *phone) send(frame []byte, last bool) {
+func (p *phone) send(frame messages.Received) {
 	p.reached = true
-	p.window -= int64(charge(frame))
-	p.tell(messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame, Last: last})
+	p.window -= int64(charge(frame.Bytes))
+	p.tell(messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame.Bytes, Passing: frame.Passing})
 }
 
 // deliver: the frame first, then the order to close, behind all that was queued before.
 func (p *phone) deliver(m messages.Deliver) {
 	if m.Frame != nil {
-		if !p.socket.Send(nil, m.Frame, nil, m.Last) {
+		if !p.socket.Send(nil, m.Frame, nil, m.Passing) {
 			p.overfull(m.Code)
 			return
 		}

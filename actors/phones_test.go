@@ -352,7 +352,7 @@ type stuckSender struct {
 	release, entered chan struct{}
 }
 
-func (s *stuckSender) Send(_, _, _ []byte, _ bool) bool {
+func (s *stuckSender) Send(_, _, _ []byte, _ messages.Passing) bool {
 	s.entered <- struct{}{}
 	<-s.release
 	return true
@@ -510,6 +510,9 @@ func windows(t *rapid.T) {
 	})
 	for underWay {
 		written(t)
+	}
+	if p.given != window*int64(len(phones)) {
+		t.Fatalf("%d bytes given to %d phones, and everything is written", p.given, len(phones))
 	}
 	for _, e := range phones {
 		if e.credit <= window*3/4-largest || e.credit > window {

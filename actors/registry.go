@@ -23,9 +23,18 @@ type registry struct {
 	phones  atomic.Int64 // how many phones have a place; likewise
 	counts  *tally.Counts
 
-	tell   func(to messages.Address, m any)
-	scribe *scribe
-	tap    func(messages.ConnID, any) // of tests: may panic
+	recorder Recorder // nil: nobody records
+	tell     func(to messages.Address, m any)
+	scribe   *scribe
+	tap      func(messages.ConnID, any) // of tests: may panic
+}
+
+// Recorder is told of everything that the registry handles, in its order, on its turn: it may copy what it is told, and not wait. The
+// entry is lent.
+type Recorder interface {
+	Begins(now time.Time, cfg slots.Config)
+	Handles(now time.Time, m messages.ToRegistry)
+	Decided(e *slots.Entry)
 }
 
 // What only the relay itself says to the registry.
@@ -91,6 +100,9 @@ func (r *registry) look(m look) {
 
 func (r *registry) handle(now time.Time, m messages.ToRegistry) {
 	r.handled++
+	if r.recorder != nil {
+		r.recorder.Handles(now, m)
+	}
 	effects, ok := r.step(now, m)
 	if !ok {
 		r.fail(now, m)
@@ -148,6 +160,9 @@ func (r *registry) record(e *slots.Entry) {
 	}
 	count(r.counts, e)
 	r.journal.append(e)
+	if r.recorder != nil {
+		r.recorder.Decided(e)
+	}
 	r.scribe.wake()
 }
 

@@ -45,8 +45,9 @@ type Config struct {
 	PhoneBacklogBytes int
 	// Wake wakes the phone behind a token, for a binary of this server, and waits for nothing. It reports false where it will not.
 	// nil: it never will.
-	Wake func(server messages.ServerID, platform, token string) bool
-	Log  *slog.Logger // nil: nothing is logged
+	Wake     func(server messages.ServerID, platform, token string) bool
+	Log      *slog.Logger // nil: nothing is logged
+	Recorder Recorder     // nil: nothing is recorded
 
 	// Of tests.
 	system *actor.ActorSystem               // a new one takes milliseconds
@@ -163,8 +164,12 @@ func (r *Relay) startScribe() {
 }
 
 func (r *Relay) startRegistry() {
+	now := time.Now()
+	if r.cfg.Recorder != nil {
+		r.cfg.Recorder.Begins(now, r.cfg.Slots)
+	}
 	r.registry = &registry{
-		machine: slots.New(time.Now(), r.cfg.Slots), journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap, counts: &r.counts,
+		machine: slots.New(now, r.cfg.Slots), recorder: r.cfg.Recorder, journal: r.journal, tell: r.tell, scribe: r.scribe, tap: r.cfg.tap, counts: &r.counts,
 	}
 	r.registry.timers.ring = func() { r.system.Root.Send(r.registryPID, timersDue{}) }
 	// No limit: a connection has a claim, an end and the answer to a probe in there, and no more.

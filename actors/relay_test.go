@@ -43,7 +43,7 @@ func (l *line) Close(code messages.CloseCode, reason string) {
 
 func (l *line) Drop(code messages.CloseCode, reason string) { l.Close(code, reason) }
 
-func (l *line) Send(head, frame, tail []byte, _ bool) bool {
+func (l *line) Send(head, frame, tail []byte, _ messages.Passing) bool {
 	if l.full.Load() {
 		return false
 	}
@@ -359,7 +359,10 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		say()
 		<-time.After(1)
 		say()
-		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300, tally.PushWake: 300} {
+		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300} {
+			if pushes := r.counts.Pushes[tally.PushDropped].Load(); pushes != want {
+				t.Errorf("%d wishes to push, want %d", pushes, want)
+			}
 			if got := r.counts.Envelopes[kind].Load(); got != want {
 				t.Errorf("%d counted of kind %d, want %d", got, kind, want)
 			}

@@ -118,17 +118,24 @@ func waits(n ast.Node) string {
 
 // mayImport is the direction of imports: each room, and which other rooms it may see.
 var mayImport = map[string][]string{
-	"messages":           {},
-	"actors/slots":       {"messages"},
-	"actors/envelope":    {},
-	"actors/tally":       {},
-	"actors":             {"actors/envelope", "actors/slots", "actors/tally", "messages"},
-	"transport/admin":    {"actors", "actors/slots", "messages"},
-	"transport/push":     {},
-	"transport":          {"transport/admin", "transport/push", "actors", "actors/slots", "actors/tally", "messages"},
-	"transport/measure":  {"transport", "actors", "actors/slots", "messages"},
-	"cmd/pyrycode-relay": {"transport/admin", "transport/push", "transport", "actors", "actors/slots", "messages"},
+	"messages":          {},
+	"actors/slots":      {"messages"},
+	"actors/envelope":   {},
+	"actors/tally":      {},
+	"actors/replay":     {"actors/slots", "messages"},
+	"actors":            {"actors/envelope", "actors/slots", "actors/tally", "messages"},
+	"transport/viewer":  {"actors/slots", "messages"},
+	"transport/admin":   {"transport/viewer", "actors", "actors/slots", "messages"},
+	"transport/push":    {"actors/tally"},
+	"transport":         {"transport/admin", "transport/push", "actors", "actors/replay", "actors/slots", "actors/tally", "messages"},
+	"transport/measure": {"transport", "actors", "actors/slots", "messages"},
+
+	"transport/measure/browser": {},
+
+	"cmd/pyrycode-relay": {"transport/admin", "transport/push", "transport/viewer", "transport", "actors", "actors/replay", "actors/slots", "messages"},
 	"cmd/claimstorm":     {"messages"},
+
+	"cmd/claimstorm/report": {},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

@@ -389,7 +389,7 @@ func (p *peer) Close(code messages.CloseCode, reason string) {
 func (p *peer) Drop(code messages.CloseCode, reason string) { p.Close(code, reason) }
 
 // Send implements Socket.
-func (p *peer) Send(head, frame, tail []byte, _ bool) bool {
+func (p *peer) Send(head, frame, tail []byte, _ messages.Passing) bool {
 	text := string(head) + string(frame) + string(tail)
 	if p.phone && p.world.chance(14) {
 		p.full = true

@@ -7,9 +7,9 @@ import "github.com/pyrycode/pyrycode-relay/messages"
 type Socket interface {
 	// Send queues one data message, made of the three parts in their order; they are copied. It reports false, and queues
 	// nothing, where the message does not fit: where the socket has a budget, is not idle, and would be over it. What is sent
-	// after Close or Drop, or once nothing can be written, is thrown away. With last the caller expects nothing more to send
+	// after Close or Drop, or once nothing can be written, is thrown away. With Last the caller expects nothing more to send
 	// for the moment: an idle socket then writes at once, as far as that needs no waiting, instead of waking somebody who does.
-	Send(head, frame, tail []byte, last bool) bool
+	Send(head, frame, tail []byte, how messages.Passing) bool
 
 	// Notify asks for one Written, when all that was sent before has left. While one is under way it asks for no second.
 	Notify()

@@ -76,7 +76,7 @@ type Frame struct {
 	Epoch Epoch
 	Conn  ConnID
 	Bytes []byte
-	Last  bool // see Received
+	Passing
 }
 
 // Detach says that the phone is gone, behind its last Frame. Code is how its connection ended, or CloseNone where the binary
@@ -100,7 +100,7 @@ type Deliver struct {
 	Epoch Epoch
 	Frame []byte    // nil: none
 	Code  CloseCode // CloseNone: stay; else as the binary wrote it, be it one that may go on the wire or not
-	Last  bool      // see Received
+	Passing
 }
 
 // FrameCost is what a frame is charged beyond its length wherever bytes are counted that wait.

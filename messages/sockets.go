@@ -15,7 +15,13 @@ type FromSocket interface{ fromSocket() }
 // The bytes are the receiver's until it has handled the message, and no longer: who queues it has to copy them.
 type Received struct {
 	Bytes []byte
-	Last  bool // nothing had come behind it yet: who sends because of it need not wait for more
+	Passing
+}
+
+// Passing is what goes with a frame from the socket that it was read from to the one that it is written to.
+type Passing struct {
+	Last bool          // nothing had come behind it yet: who sends because of it need not wait for more
+	Came time.Duration // when its end was read, by a clock of the transport's; 0: nobody asks
 }
 
 // Ponged says that the peer answered the ping of a Probe.

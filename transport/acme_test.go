@@ -132,7 +132,7 @@ func TestCertificateIsIssued(t *testing.T) {
 			} else {
 				validated[0] = freePort(t)
 			}
-			var log lines
+			var log loglines
 			cfg, way := acmeConfig(t, log.log(), httpPort, tlsPort, pebble(t, validated[0], validated[1]))
 			r := run(t, cfg)
 			cert := r.issuedCertificate()
@@ -174,7 +174,7 @@ func TestCertificateIsIssued(t *testing.T) {
 
 // TestAuthorityThatIsAway is told of once, holds up no handshake and no end, and all else is served.
 func TestAuthorityThatIsAway(t *testing.T) {
-	var log lines
+	var log loglines
 	stuck, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestAuthorityThatIsAway(t *testing.T) {
 
 // TestCacheThatCannotBeWritten is told of once, and what it was to keep is used nevertheless.
 func TestCacheThatCannotBeWritten(t *testing.T) {
-	var log lines
+	var log loglines
 	httpPort, tlsPort := freePort(t), freePort(t)
 	cfg, _ := acmeConfig(t, log.log(), httpPort, tlsPort, pebble(t, httpPort, tlsPort))
 	cfg.ACME.Cache = "/dev/full" // no directory

@@ -360,7 +360,7 @@ func TestWriteTimeoutOfAPhone(t *testing.T) {
 // TestQueuedBytesOfAll: over the budget of all connections together, the phone with the longest queue is closed.
 func TestQueuedBytesOfAll(t *testing.T) {
 	cfg := testConfig()
-	cfg.PhoneBacklog, cfg.MaxQueuedBytes = 64<<20, 4<<20
+	cfg.PhoneBacklog, cfg.MaxQueuedBytes, cfg.WriteTimeout = 64<<20, 4<<20, time.Minute // neither of the others decides
 	r := run(t, cfg)
 	binary := r.claims("home")
 	longer, shorter := r.join("home"), r.join("home")
@@ -369,19 +369,14 @@ func TestQueuedBytesOfAll(t *testing.T) {
 	send := func(id string) { write(t, binary, `{"conn_id":%q,"frame":%s}`, id, frame) }
 	notice := listen(binary)
 	send(shorterID)
-	for {
+	for range 32 << 20 / len(frame) { // more than the budget and what the kernel takes, and less than the backlog of one
 		send(longerID)
-		select {
-		case e := <-notice:
-			if e.Conn != longerID || e.Close != 1011 {
-				t.Fatalf("the binary reads %+v", e)
-			}
-			if got := read(t, shorter); got != frame {
-				t.Fatal("the other one is hurt")
-			}
-			return
-		default:
-		}
+	}
+	if e := <-notice; e.Conn != longerID || e.Close != 1011 {
+		t.Fatalf("the binary reads %+v", e)
+	}
+	if got := read(t, shorter); got != frame {
+		t.Fatal("the other one is hurt")
 	}
 }
 
@@ -570,11 +565,11 @@ func (g pausing) Tell(m messages.FromSocket) {
 func TestBacklogIsBounded(t *testing.T) {
 	const backlog = 100 << 10
 	p := connectAs(t, testSockets(t, socketConfig{}), &socketKind{maxMessage: 1 << 20, backlog: backlog}, nil)
-	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, false) {
+	if !p.Send(nil, []byte(lorem[:2*backlog]), nil, messages.Passing{}) {
 		t.Fatal("an empty queue takes any frame")
 	}
 	for range 1000 { // 64 MB: more than any kernel takes
-		if !p.Send(nil, []byte(lorem[:64<<10]), nil, false) {
+		if !p.Send(nil, []byte(lorem[:64<<10]), nil, messages.Passing{}) {
 			p.mu.Lock()
 			queued := p.out.queued
 			p.mu.Unlock()

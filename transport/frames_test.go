@@ -438,10 +438,10 @@ func TestCloseIsBehindWhatWasQueued(t *testing.T) {
 	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
 		p := connect(t, set(socketConfig{}), nil)
 		for n := range 100 {
-			p.Send([]byte("a"), []byte("b"), []byte("c"), n%2 == 0)
+			p.Send([]byte("a"), []byte("b"), []byte("c"), messages.Passing{Last: n%2 == 0})
 		}
 		p.Close(4000, strings.Repeat("ä", 100))
-		p.Send(nil, []byte("after"), nil, true)
+		p.Send(nil, []byte("after"), nil, messages.Passing{Last: true})
 		p.Ping(messages.Probe{})
 		for range 100 {
 			if op, got := p.read(t); op != opText || string(got) != "abc" {

@@ -141,7 +141,7 @@ func TestSiege(t *testing.T) {
 		},
 		"a header bomb": func(t *testing.T, n int) {
 			for _, bomb := range []string{"X-Bomb: " + strings.Repeat("x", 64<<10), strings.Repeat("X-Bomb: x\r\n", 5000) + "X-Bomb: x"} {
-				if status, _ := s.asks(from(n), with(request(s.addr, "bomb"), bomb)); status != 431 {
+				if status, _ := s.asksFrom(from(n), with(request(s.addr, "bomb"), bomb)); status != 431 {
 					t.Errorf("a header bomb: %d", status)
 				}
 			}
@@ -168,7 +168,7 @@ func TestSiege(t *testing.T) {
 			}
 		},
 		"a flood from one address": func(t *testing.T, n int) {
-			if status, retry := s.asks("192.0.2.66", without(request(s.addr, "flood"), "User-Agent")); status != 400 && (status != 429 && status != 503 || retry == 0) {
+			if status, retry := s.asksFrom("192.0.2.66", without(request(s.addr, "flood"), "User-Agent")); status != 400 && (status != 429 && status != 503 || retry == 0) {
 				t.Errorf("number %d of a flood: %d, Retry-After %d", n, status, retry)
 			}
 		},

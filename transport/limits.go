@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jellydator/ttlcache/v3"
@@ -23,8 +22,6 @@ type limits struct {
 	rate        rate.Limit
 	loopback    bool // limits the rate of loopback addresses too
 	connections int  // of one address; 0: no limit
-
-	rejectedRate atomic.Int64 // upgrades that came too fast
 
 	upgrades *ttlcache.Cache[netip.Addr, *rate.Limiter] // nil: no limit. Forgotten once it is as if new
 	mu       sync.Mutex                                 // guards live
@@ -71,7 +68,6 @@ func (l *limits) mayUpgrade(from netip.Addr, now time.Time) (retry time.Duration
 	if limiter.AllowN(now, 1) {
 		return 0, true
 	}
-	l.rejectedRate.Add(1)
 	l.limited.Do(func() { l.log.Warn("rate_limited", "remote", from.String()) })
 	missing := 1 - limiter.TokensAt(now)
 	return time.Duration(missing / float64(l.rate) * float64(time.Second)), false

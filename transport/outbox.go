@@ -20,7 +20,8 @@ const (
 // batch is what one write takes of the queue: whole frames, as they go on the wire.
 type batch struct {
 	bytes  []byte
-	charge int64 // of its data frames: the length of each and messages.FrameCost
+	charge int64         // of its data frames: the length of each and messages.FrameCost
+	came   time.Duration // when the first of them that is timed was read; 0: none is
 }
 
 // A batch begins small, and is moved once, so that lone frames cost little memory and bursts little copying.
@@ -49,7 +50,7 @@ func (b *batch) free() {
 	default:
 		return
 	}
-	b.bytes, b.charge = b.bytes[:0], 0
+	b.bytes, b.charge, b.came = b.bytes[:0], 0, 0
 	pool.Put(b)
 }
 
@@ -67,6 +68,7 @@ type outbox struct {
 	writing bool     // somebody is writing: nobody else may
 	closing bool     // a close frame is queued, or the connection is cut: nothing follows
 	shut    bool     // the close frame has gone out
+	verdict verdict  // what that says
 }
 
 // empty: there is nothing that a writer could take.
@@ -85,7 +87,7 @@ func (o *outbox) grow(n int) *batch {
 		o.last = newBatch(n)
 	case len(o.last.bytes)+n > cap(o.last.bytes):
 		larger := newBatch(len(o.last.bytes) + n)
-		larger.bytes, larger.charge = append(larger.bytes, o.last.bytes...), o.last.charge
+		larger.bytes, larger.charge, larger.came = append(larger.bytes, o.last.bytes...), o.last.charge, o.last.came
 		o.last.free()
 		o.last = larger
 	}
@@ -117,7 +119,7 @@ func (o *outbox) discard() (charge int64) {
 }
 
 // Send implements actors.Socket.
-func (s *socket) Send(head, frame, tail []byte, last bool) bool {
+func (s *socket) Send(head, frame, tail []byte, how messages.Passing) bool {
 	n := len(head) + len(frame) + len(tail)
 	charge := int64(n) + messages.FrameCost
 	s.mu.Lock()
@@ -134,9 +136,12 @@ func (s *socket) Send(head, frame, tail []byte, last bool) bool {
 	b.bytes = appendHeader(b.bytes, opText, n)
 	b.bytes = append(append(append(b.bytes, head...), frame...), tail...)
 	b.charge += charge
+	if b.came == 0 {
+		b.came = how.Came
+	}
 	o.queued += charge
 	o.passed += charge
-	s.startWriting(last)
+	s.startWriting(how.Last)
 	s.set.account(charge)
 	return true
 }
@@ -205,6 +210,9 @@ func (s *socket) write(bufs net.Buffers, b *batch) {
 			deadline = true
 			_ = s.conn.SetWriteDeadline(time.Now().Add(s.set.cfg.WriteTimeout))
 			if _, err := bufs.WriteTo(s.conn); err != nil {
+				if b != nil {
+					b.came = 0
+				}
 				s.written(b)
 				s.unwritable(err)
 				return
@@ -260,6 +268,9 @@ func (s *socket) written(b *batch) {
 	if b == nil {
 		return
 	}
+	if b.came > 0 {
+		s.set.transit.Observe(time.Duration(s.set.now()) - b.came)
+	}
 	charge := b.charge
 	b.free()
 	s.mu.Lock()
@@ -293,6 +304,7 @@ func (s *socket) rested(deadline bool) bool {
 	o.shut = o.closing
 	s.mu.Unlock()
 	if last {
+		s.set.verdicts[o.verdict].Add(1)
 		s.closeWritten()
 	}
 	return true
@@ -345,6 +357,7 @@ func (s *socket) close(code messages.CloseCode, reason string, drop bool) {
 		s.cut()
 		return
 	}
+	o.verdict = verdictOf(code, reason, s.peerDone)
 	b := o.grow(2 + maxControl)
 	b.bytes = appendClose(b.bytes, code, reason)
 	s.startWriting(false)

@@ -405,7 +405,7 @@ func (r *reading) received(m []byte, last bool) {
 	in := r.inbox
 	r.mu.Unlock()
 	if in != nil {
-		in.Tell(messages.Received{Bytes: m, Last: last})
+		in.Tell(messages.Received{Bytes: m, Passing: messages.Passing{Last: last, Came: time.Duration(r.heard.Load())}})
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 	"github.com/pyrycode/pyrycode-relay/transport/admin"
 	"github.com/pyrycode/pyrycode-relay/transport/push"
@@ -54,6 +54,9 @@ type Config struct {
 
 	PushKey []byte // of the service account that wakes phones; empty: none are woken
 
+	Record      string // the file to record the registry's messages in; empty: none
+	RecordBytes int64  // how large it may grow before it is rotated
+
 	Log     *slog.Logger
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
@@ -89,15 +92,13 @@ const (
 type server struct {
 	cfg                  Config
 	relay                *actors.Relay
+	recorder             *recording // nil: nobody records
 	sockets              *sockets
 	ofBinaries, ofPhones *socketKind
 	limits               *limits
 	push                 *push.Sender
 	door                 *door
 	began                time.Time
-
-	rejectedHeaders  atomic.Int64 // upgrades that the gate refused
-	rejectedCapacity atomic.Int64 // upgrades that there was no room or no time left for
 
 	mu       sync.Mutex     // guards leaving and arriving
 	leaving  bool           // a shutdown has begun: no upgrade is let in
@@ -118,18 +119,27 @@ func Run(ctx, cut context.Context, cfg Config) error {
 	}
 	s := &server{
 		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
-		push:       push.New(push.Config{Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log}),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
-	s.relay = actors.Start(actors.Config{
-		Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
-		Wake: func(server messages.ServerID, platform, token string) bool {
-			return s.push.Wake(string(server), platform, token)
-		},
+	defer set.stop()
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	if cfg.Record != "" {
+		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
+			return err
+		}
+		ac.Recorder = s.recorder
+		set.goroutine(s.recorder.run)
+		defer s.recorder.stop()
+	}
+	s.push = push.New(push.Config{
+		Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log, Count: func(o tally.PushOutcome) { s.relay.Counts().Pushes[o].Add(1) },
 	})
 	defer s.push.Close()
-	defer set.stop()
+	ac.Wake = func(server messages.ServerID, platform, token string) bool {
+		return s.push.Wake(string(server), platform, token)
+	}
+	s.relay = actors.Start(ac)
 	return s.serve(ctx, cut)
 }
 
@@ -172,11 +182,13 @@ func (s *server) serve(ctx, cut context.Context) error {
 func (s *server) serveAdmin(l net.Listener, errs chan<- error) (stop func()) {
 	cfg := admin.Config{
 		Relay: s.relay, Journal: s.cfg.Journal, AllowRemote: s.cfg.AdminAllowRemote, Connections: s.sockets.connections, Checks: s.checks,
+		Build: s.cfg.Build.Version,
 	}
 	if s.cfg.AdminToken != nil {
 		cfg.Token = s.cfg.AdminToken()
 	}
 	pages, over := admin.New(cfg), make(chan struct{})
+	pages.Metrics(s.metrics(pages))
 	h := s.http(pages.Handler())
 	h.WriteTimeout = 0 // each page has its own
 	h.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -229,7 +241,7 @@ func (s *server) routes() http.Handler {
 
 // claim is GET /v1/server (docs/protocol.md 1).
 func (s *server) claim(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
+	upgrade(s, w, r, tally.Server, gate, s.ofBinaries, func(sock *socket, who actors.Binary, from string) *actors.Inbox {
 		who.Conn, who.Remote = newConnID(who.Server), from
 		sock.call(who.Conn)
 		return s.relay.Binary(sock, who)
@@ -238,7 +250,7 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request) {
 
 // join is GET /v1/client (docs/protocol.md 2).
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
-	upgrade(s, w, r, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
+	upgrade(s, w, r, tally.Client, phoneGate, s.ofPhones, func(sock *socket, who actors.Phone, from string) *actors.Inbox {
 		who.Conn, who.Remote = newPhoneID(who.Server), from
 		sock.call(who.Conn)
 		return s.relay.Phone(sock, who)
@@ -247,39 +259,41 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
 // Each attempt is counted where it is decided, and what is no attempt is not.
-func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
-	attempt, from := isUpgrade(r), s.from(r)
-	if attempt && s.ready() {
+func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
+	from := s.from(r)
+	if isUpgrade(r) && s.ready() {
 		if retry, ok := s.limits.mayUpgrade(from, time.Now()); !ok {
+			s.reject(r, at, tally.RejectRateLimit)
 			refuse(w, http.StatusTooManyRequests, retry)
 			return
 		}
 	}
 	if !s.enter(from) {
-		count(attempt, &s.rejectedCapacity)
+		s.reject(r, at, tally.RejectCapacity)
 		refuse(w, http.StatusServiceUnavailable, retryAfter)
 		return
 	}
 	defer s.entered()
 	who, err := gate(r.Header)
 	if err != nil {
-		count(attempt, &s.rejectedHeaders)
+		s.reject(r, at, tally.RejectHeaders)
 		s.limits.leave(from)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
 	sock, err := s.sockets.accept(w, r, kind, func() { s.limits.leave(from) })
 	if err != nil { // the library has answered
-		count(attempt, &s.rejectedHeaders)
+		s.reject(r, at, tally.RejectHeaders)
 		s.limits.leave(from)
 		return
 	}
 	sock.start(start(sock, who, from.String()))
 }
 
-func count(attempt bool, counter *atomic.Int64) {
-	if attempt {
-		counter.Add(1)
+// reject counts an attempt to upgrade that came to nothing here. What asks for no upgrade is none (docs/protocol.md 8).
+func (s *server) reject(r *http.Request, at tally.Endpoint, o tally.Outcome) {
+	if isUpgrade(r) {
+		s.relay.Counts().Attempts[at][o].Add(1)
 	}
 }
 

@@ -204,7 +204,7 @@ func TestConnectionLimitInAStorm(t *testing.T) {
 }
 
 // get reads a page, by the name that the admin listener is known by.
-func get(t *testing.T, url string) (int, http.Header, string) {
+func get(t testing.TB, url string) (int, http.Header, string) {
 	t.Helper()
 	resp, err := http.Get(url)
 	if err != nil {

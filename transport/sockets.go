@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/messages"
 	"github.com/pyrycode/pyrycode-relay/transport/admin"
 )
@@ -33,8 +34,11 @@ type sockets struct {
 
 	lingering lingering
 
-	queued    atomic.Int64 // what waits to be written, of all connections
-	relieving atomic.Bool  // somebody looks for the longest queue
+	verdicts  [verdicts]atomic.Int64 // close frames that have gone out
+	lost      atomic.Int64           // connections that were given up because nothing was heard of them
+	transit   tally.Histogram        // from the reading of a frame to its writing, of the first frame of each write
+	queued    atomic.Int64           // what waits to be written, of all connections
+	relieving atomic.Bool            // somebody looks for the longest queue
 
 	mu    sync.Mutex // guards live and empty
 	live  map[*socket]struct{}
@@ -249,6 +253,7 @@ func (s *socket) sweep(now int64) {
 		s.pinged.Store(now)
 		s.ping(nil)
 	case now-pinged >= int64(s.set.cfg.HeartbeatTimeout):
+		s.set.lost.Add(1)
 		s.ended(messages.CloseInternal, messages.ReasonHeartbeatTimeout, false)
 	}
 }

@@ -32,7 +32,7 @@ func TestBinaryWakesPhones(t *testing.T) {
 	fcm := httptest.NewServer(mux)
 	defer fcm.Close()
 	defer close(stuck)
-	var log lines
+	var log loglines
 	cfg := testConfig()
 	cfg.Log, cfg.PushKey, cfg.pushEndpoint = log.log(), pushKey(t, fcm.URL+"/token"), fcm.URL+"/send"
 	r := run(t, cfg)

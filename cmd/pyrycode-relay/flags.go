@@ -63,9 +63,11 @@ type flags struct {
 	RateLoopback        bool `group:"Limits" help:"Limit this machine's own addresses too."`
 	MaxConnectionsPerIP int  `name:"max-connections-per-ip" default:"0" placeholder:"N" group:"Limits" help:"How many connections of one address may be live. 0 is no limit (${default})."`
 
-	Production bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
-	LogFormat  string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
-	LogLevel   string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
+	Production  bool   `group:"Operation" help:"Refuse to start with settings that are for trying only: plain HTTP beyond loopback, root, capabilities."`
+	Record      string `placeholder:"FILE" group:"Operation" help:"Record every message that the registry handles, for pyrycode-relay replay. A former file is kept as FILE.1."`
+	RecordBytes int64  `default:"67108864" placeholder:"BYTES" group:"Operation" help:"How large the record may grow before it is rotated; two files are kept (${default})."`
+	LogFormat   string `default:"text" enum:"text,json" group:"Operation" help:"text or json."`
+	LogLevel    string `default:"info" enum:"debug,info,warn,error" group:"Operation" help:"debug, info, warn or error."`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
@@ -116,6 +118,7 @@ func (f *flags) Validate() error {
 		{"rate-burst", f.RateBurst, f.RateBurst >= 0, "0 (no limit) or a positive number"},
 		{"rate-per-minute", f.RatePerMinute, f.RatePerMinute >= 0, "0 (no limit) or a positive number"},
 		{"max-connections-per-ip", f.MaxConnectionsPerIP, f.MaxConnectionsPerIP >= 0, "0 (no limit) or a positive number"},
+		{"record-bytes", f.RecordBytes, f.RecordBytes >= minRecord, fmt.Sprintf("at least %d", minRecord)},
 		{"drain-timeout", f.DrainTimeout, f.DrainTimeout >= 0, "0 or a positive duration such as 10s"},
 		{"drain-spread", f.DrainSpread, f.DrainSpread >= 0, "0 (all at once) or a positive duration such as 60s"},
 	} {
@@ -191,6 +194,7 @@ const (
 	minBacklog = 64 << 10
 	maxBacklog = 1 << 30
 	minQueued  = 1 << 20
+	minRecord  = 64 << 10
 )
 
 func isAddr(s string) bool {
@@ -255,7 +259,8 @@ func (f *flags) config() transport.Config {
 		ProxyProtocol: f.ProxyProtocol, TrustForwardedFor: f.TrustXForwardedFor, TrustedProxies: f.TrustedProxies,
 		RateBurst: f.RateBurst, RatePerMinute: f.RatePerMinute, RateLoopback: f.RateLoopback, MaxConnectionsPerIP: f.MaxConnectionsPerIP,
 		PushKey: []byte(os.Getenv(pushVariable)),
-		Log:     f.logger(),
+		Record:  f.Record, RecordBytes: f.RecordBytes,
+		Log: f.logger(),
 	}
 }
 

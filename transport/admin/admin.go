@@ -15,6 +15,7 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/viewer"
 )
 
 const (
@@ -34,8 +35,7 @@ type Config struct {
 	Token       string // what a request that changes something has to show; empty: nothing can be changed
 	Connections func() map[messages.ConnID]Connection
 	Checks      func() []Check // what is to be checked of the transport; behind what is here
-	Metrics     http.Handler
-	Page        http.Handler // at /
+	Build       string         // names the running program on the status page
 }
 
 // Connection is what a socket knows of itself.
@@ -46,12 +46,16 @@ type Connection struct {
 
 // Pages is the admin listener's contents.
 type Pages struct {
-	cfg  Config
-	feed *feed
+	cfg     Config
+	feed    *feed
+	metrics http.Handler
 }
 
 // New makes the pages. Run has to be called beside, for as long as they are served.
 func New(cfg Config) *Pages { return &Pages{cfg: cfg, feed: newFeed(cfg.Relay.Journal())} }
+
+// Metrics says who answers /metrics. It is not in the Config since the pages have some of their own.
+func (p *Pages) Metrics(h http.Handler) { p.metrics = h }
 
 // Run feeds the streams until done is closed, and ends them.
 func (p *Pages) Run(done <-chan struct{}) { p.feed.run(done) }
@@ -70,12 +74,10 @@ func (p *Pages) Handler() http.Handler {
 	answer("POST /slots/{server_id}/release", answerTimeout, http.HandlerFunc(p.release))
 	answer("GET /check", answerTimeout, http.HandlerFunc(p.check))
 	mux.HandleFunc("GET /claims/stream", p.stream)
-	if p.cfg.Metrics != nil {
-		answer("GET /metrics", answerTimeout, p.cfg.Metrics)
-	}
-	if p.cfg.Page != nil {
-		answer("GET /{$}", answerTimeout, p.cfg.Page)
-	}
+	answer("GET /metrics", answerTimeout, p.metrics)
+	page := viewer.Handler(source{p}, p.cfg.Build)
+	answer("GET /{$}", answerTimeout, page)
+	answer("GET /viewer/", answerTimeout, page)
 	answer("GET /debug/pprof/", profileTimeout, http.HandlerFunc(pprof.Index))
 	answer("GET /debug/pprof/cmdline", profileTimeout, http.HandlerFunc(pprof.Cmdline))
 	answer("GET /debug/pprof/profile", profileTimeout, http.HandlerFunc(pprof.Profile))

@@ -1,0 +1,130 @@
+package transport
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pyrycode/pyrycode-relay/actors/replay"
+	"github.com/pyrycode/pyrycode-relay/actors/slots"
+	"github.com/pyrycode/pyrycode-relay/messages"
+)
+
+// TestRecordReplays: what a relay did in a storm is decided again, to the byte.
+func TestRecordReplays(t *testing.T) {
+	cfg := testConfig()
+	cfg.Record, cfg.RecordBytes = filepath.Join(t.TempDir(), "record"), 64<<20
+	r := run(t, cfg)
+	const claims = 30
+	var wg sync.WaitGroup
+	for range claims {
+		d := r.daemon("home")
+		wg.Go(func() { <-d.living() })
+	}
+	r.until("home", "refused", claims-1)
+	r.stop()
+	wg.Wait()
+	f, err := os.Open(cfg.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	again, err := replay.Run(f, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Differs)+len(again.Gaps) > 0 || len(again.Entries) < 2*claims {
+		t.Errorf("%d entries; %v; %+v", len(again.Entries), again.Gaps, again.Differs)
+	}
+	if info, _ := os.Stat(cfg.Record); info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read it: %v", info.Mode())
+	}
+}
+
+// lines are those of a record.
+func lines(t *testing.T, file string) (lines []string, dropped []int64) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines = strings.Split(strings.TrimSpace(string(b)), "\n")
+	for _, line := range lines {
+		var l struct{ Dropped int64 }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if l.Dropped > 0 {
+			dropped = append(dropped, l.Dropped)
+		}
+	}
+	return lines, dropped
+}
+
+// TestRecordSaysWhatItMisses: what finds no room is dropped, counted, and marked in its place.
+func TestRecordSaysWhatItMisses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "record")
+	r, err := newRecording(file, 1<<30, "test", testConfig().Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	r.Begins(now, slots.Config{Grace: time.Second})
+	handle := func(n int) {
+		for range n {
+			r.Handles(now, messages.Join{Server: "home", Conn: "p"})
+			r.Decided(&slots.Entry{Seq: 1, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
+		}
+	}
+	handle(recordRoom) // nobody writes yet: half of it finds room
+	go r.run()
+	for r.waiting() > 0 {
+		runtime.Gosched()
+	}
+	handle(1)
+	r.stop()
+	if ls, dropped := lines(t, file); len(dropped) != 1 || dropped[0] != recordRoom/2 || r.drops() != recordRoom/2 || len(ls) != 1+recordRoom+1+2 {
+		t.Errorf("%d lines, marks of %v, %d dropped", len(ls), dropped, r.drops())
+	}
+	b, _ := os.ReadFile(file)
+	if again, err := replay.Run(strings.NewReader(string(b)), 0); err != nil || len(again.Gaps) != 1 || len(again.Differs) > 0 {
+		t.Errorf("%v: %+v", err, again)
+	}
+}
+
+func (r *recording) waiting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue)
+}
+
+// TestRecordRotates: of what is too much, the end is kept, and says so.
+func TestRecordRotates(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "record")
+	r, err := newRecording(file, 4<<10, "test", testConfig().Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go r.run()
+	now := time.Now()
+	r.Begins(now, slots.Config{})
+	for range 300 {
+		r.Handles(now, messages.ProbeDue{Server: "home", Probe: 1})
+	}
+	r.stop()
+	for _, f := range []string{file, file + ".1"} {
+		b, err := os.ReadFile(f)
+		if err != nil || len(b) > 5<<10 {
+			t.Fatalf("%s: %v, %d bytes", f, err, len(b))
+		}
+		again, err := replay.Run(strings.NewReader(string(b)), 0)
+		if err != nil || len(again.Gaps) != 1 || !strings.Contains(again.Gaps[0], "went before") || len(again.Differs) > 0 {
+			t.Errorf("%s: %v: %+v", f, err, again)
+		}
+	}
+}
