@@ -155,7 +155,7 @@ func (c *cache) Put(ctx context.Context, key string, data []byte) error {
 
 // authority is the way to the ACME server. autocert renews in silence: so what goes wrong on this way is logged here, once.
 type authority struct {
-	life context.Context //nolint:containedctx // autocert's renewals take none
+	life context.Context // autocert's renewals take none
 	to   http.RoundTripper
 	log  *slog.Logger
 

@@ -51,7 +51,7 @@ type Sender struct {
 	account  *jwt.Config // nil: off
 	client   *http.Client
 
-	life     context.Context //nolint:containedctx // a wake outlives the call that asked for it
+	life     context.Context // a wake outlives the call that asked for it
 	end      context.CancelFunc
 	work     sync.WaitGroup // the wakes in flight
 	places   chan struct{}
@@ -193,8 +193,7 @@ func (s *Sender) token(ctx context.Context) (t *oauth2.Token, status int) {
 	case <-ctx.Done():
 		return nil, 0
 	case fetched := <-s.fetching.DoChan("", s.fetch):
-		var refused *oauth2.RetrieveError
-		if errors.As(fetched.Err, &refused) {
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](fetched.Err); ok {
 			return nil, refused.Response.StatusCode
 		}
 		t, _ = fetched.Val.(*oauth2.Token)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -291,10 +292,7 @@ func TestOneFetchAtATime(t *testing.T) {
 func TestKeys(t *testing.T) {
 	good := account("https://oauth2.googleapis.com/token")
 	changed := func(name, value string) []byte {
-		m := map[string]string{}
-		for k, v := range good {
-			m[k] = v
-		}
+		m := maps.Clone(good)
 		m[name] = value
 		b, _ := json.Marshal(m)
 		return b
