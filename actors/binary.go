@@ -205,10 +205,11 @@ func (b *binary) received(m messages.Received) {
 	e := envelope.Parse(m.Bytes)
 	switch e.Kind {
 	case envelope.Malformed:
-		b.complain(tally.Malformed)
+		b.dropped(tally.Malformed)
 	case envelope.PushWake:
 		if wake := b.relay.cfg.Wake; wake == nil || !wake(b.server, string(e.Platform), string(e.Token)) {
-			b.complain(tally.PushWake)
+			b.relay.counts.Pushes[tally.PushDropped].Add(1)
+			b.complain(pushDropped)
 		}
 	case envelope.ToPhone:
 		var phone *member
@@ -216,19 +217,27 @@ func (b *binary) received(m messages.Received) {
 			phone = b.phones.known[messages.ConnID(e.Conn)]
 		}
 		if phone == nil {
-			b.complain(tally.UnknownConn)
+			b.dropped(tally.UnknownConn)
 			return
 		}
 		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing})
 	}
 }
 
-// complaints are the log events of dropped envelopes that have one (docs/protocol.md 3).
-var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id", tally.PushWake: "push_wake_dropped"}
+// pushDropped is a wake that was not granted: an envelope that is not among those that went nowhere.
+const pushDropped = tally.UnknownConn + 1
 
-// complain counts and logs what was dropped, at most once a second.
-func (b *binary) complain(kind tally.Drop) {
+// complaints are the log events of envelopes that came to nothing (docs/protocol.md 3).
+var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id", pushDropped: "push_wake_dropped"}
+
+// dropped counts and logs an envelope that went nowhere.
+func (b *binary) dropped(kind tally.Drop) {
 	b.relay.counts.Envelopes[kind].Add(1)
+	b.complain(kind)
+}
+
+// complain logs, at most once a second.
+func (b *binary) complain(kind tally.Drop) {
 	now := b.relay.age()
 	if b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
 		return

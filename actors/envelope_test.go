@@ -14,6 +14,9 @@ import (
 	"github.com/pyrycode/pyrycode-relay/actors/tally"
 )
 
+// pushWake is an envelope that is not dropped.
+const pushWake tally.Drop = 99
+
 // envelopes are the rows of the table in docs/protocol.md 3, and what lies between them.
 var envelopes = []struct {
 	text string
@@ -36,8 +39,8 @@ var envelopes = []struct {
 	{`{"conn_id":7,"conn_id":"a","frame":0}`, tally.UnknownConn}, // the last counts
 	{`{"conn_id":"a","frame":null,"frame":0}`, tally.UnknownConn},
 	{`{"conn_id":"a","CONN_ID":7,"frame":0,"Close_Code":"x"}`, tally.UnknownConn},
-	{`{"push_wake":{"platform":"fcm","token":"t"}}`, tally.PushWake},
-	{`{"push_wake":{"token":"t","platform":"a"},"frame":0}`, tally.PushWake},
+	{`{"push_wake":{"platform":"fcm","token":"t"}}`, pushWake},
+	{`{"push_wake":{"token":"t","platform":"a"},"frame":0}`, pushWake},
 
 	{``, tally.Malformed},
 	{`null`, tally.Malformed},
@@ -89,7 +92,7 @@ func classify(message []byte) tally.Drop {
 	case envelope.ToPhone:
 		return tally.UnknownConn
 	case envelope.PushWake:
-		return tally.PushWake
+		return pushWake
 	}
 	return tally.Malformed
 }
@@ -150,7 +153,7 @@ func slowly(message []byte) tally.Drop {
 	}
 	switch {
 	case conn == "" && strings.HasPrefix(push, "{") && isString(push, "platform") && isString(push, "token"):
-		return tally.PushWake
+		return pushWake
 	case strings.HasPrefix(conn, `"`) && (closes || frame != "" && frame != "null"):
 		return tally.UnknownConn
 	}

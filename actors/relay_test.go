@@ -389,7 +389,10 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		say()
 		<-time.After(1)
 		say()
-		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300, tally.PushWake: 300} {
+		if got := r.counts.Pushes[tally.PushDropped].Load(); got != 300 {
+			t.Errorf("%d wishes to push, want 300", got)
+		}
+		for kind, want := range map[tally.Drop]int64{tally.UnknownConn: 300, tally.Malformed: 300} {
 			if got := r.counts.Envelopes[kind].Load(); got != want {
 				t.Errorf("%d counted of kind %d, want %d", got, kind, want)
 			}

@@ -97,6 +97,7 @@ func (i *issuer) challenges() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		r.Host = i.Domain // autocert knows it in no other way of writing
 		answer.ServeHTTP(w, r)
 	})
 }
@@ -130,6 +131,15 @@ type cache struct {
 	trouble trouble
 }
 
+// Get implements autocert.Cache. What cannot be read is not there: autocert would go without a certificate.
+func (c *cache) Get(ctx context.Context, key string) ([]byte, error) {
+	data, err := c.DirCache.Get(ctx, key)
+	if err != nil {
+		return nil, autocert.ErrCacheMiss
+	}
+	return data, nil
+}
+
 // Put implements autocert.Cache.
 func (c *cache) Put(ctx context.Context, key string, data []byte) error {
 	err := c.DirCache.Put(ctx, key, data)
@@ -145,7 +155,7 @@ func (c *cache) Put(ctx context.Context, key string, data []byte) error {
 
 // authority is the way to the ACME server. autocert renews in silence: so what goes wrong on this way is logged here, once.
 type authority struct {
-	life context.Context //nolint:containedctx // autocert's renewals take none
+	life context.Context // autocert's renewals take none
 	to   http.RoundTripper
 	log  *slog.Logger
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"container/list"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -122,7 +123,7 @@ func (a *arrival) readHeader() {
 		if tcp, _, ok := h.TCPAddrs(); ok {
 			a.proxy.from = tcp
 		}
-	case err != nil && (a.proxy.kind != proxyOptional || err != proxyproto.ErrNoProxyProtocol): //nolint:errorlint // comes as it is
+	case err != nil && (a.proxy.kind != proxyOptional || !errors.Is(err, proxyproto.ErrNoProxyProtocol)):
 		a.proxy.err = io.EOF // HTTP would answer any other with a 400
 		return
 	}
@@ -162,7 +163,7 @@ func (d *door) enter(a *arrival) {
 		longest := d.inside.Front().Value.(*arrival)
 		d.remove(longest)
 		d.out.Add(1)
-		_ = longest.Conn.Close() // whoever serves it finds out
+		_ = longest.Close() // whoever serves it finds out
 	}
 }
 

@@ -73,25 +73,25 @@ func testTLS(t testing.TB) *tls.Config {
 	return tlsConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return testPair, nil })
 }
 
-// lines is a log that tests can look at.
-type lines struct {
+// loglines is a log that tests can look at.
+type loglines struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *loglines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) count(event string) int {
+func (l *loglines) count(event string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), "msg="+event+" ")
 }
 
-func (l *lines) log() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *loglines) log() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // served is the certificate that a relay shows.
 func served(t testing.TB, addr string) *x509.Certificate {
@@ -117,7 +117,7 @@ func move(t testing.TB, from, to Certificate) {
 // TestCertificateIsReadAgain when its files change, under a connection that goes on; a pair that is none is told of once, and the
 // one before stays.
 func TestCertificateIsReadAgain(t *testing.T) {
-	var log lines
+	var log loglines
 	cfg := testConfig()
 	cfg.Log, cfg.Listen, cfg.HTTPSListen, cfg.Certificate = log.log(), "", "127.0.0.1:0", valid(t)
 	r := run(t, cfg)
@@ -151,7 +151,7 @@ func TestCertificateThatIsNoneIsAnErrorAtTheStart(t *testing.T) {
 
 // TestExpiryIsToldOnce: before it, and after it, and again of the next certificate.
 func TestExpiryIsToldOnce(t *testing.T) {
-	var log lines
+	var log loglines
 	k := &keeper{log: log.log()}
 	now := time.Now()
 	for n := range 2 {

@@ -27,8 +27,8 @@ func proxied(from string) string {
 	return "PROXY TCP4 " + from + " 192.0.2.2 1234 443\r\n"
 }
 
-// asks asks for an upgrade from an address, and gives the answer's status and its Retry-After in seconds.
-func (r *running) asks(from, request string) (status, retry int) {
+// asksFrom asks for an upgrade from an address, and gives the answer's status and its Retry-After in seconds.
+func (r *running) asksFrom(from, request string) (status, retry int) {
 	r.t.Helper()
 	resp, _ := r.say(r.addr, proxied(from)+request)
 	if h := resp.Header.Get("Retry-After"); h != "" {
@@ -43,18 +43,18 @@ func (r *running) asks(from, request string) (status, retry int) {
 // TestUpgradesPerAddress: an address may ask for so many at once, well or badly; then it is told how long to wait. Others are not
 // touched by that, and it is told in the log once a second.
 func TestUpgradesPerAddress(t *testing.T) {
-	var log lines
+	var log loglines
 	cfg := anywhere(testConfig())
 	cfg.RateBurst, cfg.RatePerMinute, cfg.Log = 5, 2, log.log()
 	r := run(t, cfg)
 	good := request(r.addr, "home")
 	for n := range 5 {
-		if status, _ := r.asks("192.0.2.1", without(good, "X-Pyrycode-Version")); status != 400 {
+		if status, _ := r.asksFrom("192.0.2.1", without(good, "X-Pyrycode-Version")); status != 400 {
 			t.Fatalf("number %d: %d", n, status)
 		}
 	}
 	for range 20 {
-		if status, retry := r.asks("192.0.2.1", good); status != 429 || retry < 25 || retry > 30 {
+		if status, retry := r.asksFrom("192.0.2.1", good); status != 429 || retry < 25 || retry > 30 {
 			t.Fatalf("beyond the burst: %d, Retry-After %d; want 429 and the half minute that one takes", status, retry)
 		}
 	}
@@ -62,14 +62,14 @@ func TestUpgradesPerAddress(t *testing.T) {
 		t.Errorf("rate_limited was logged %d times", n)
 	}
 	for _, other := range []string{"192.0.2.3", "2001:db8::1"} {
-		if status, _ := r.asks(other, good); status != 101 {
+		if status, _ := r.asksFrom(other, good); status != 101 {
 			t.Errorf("%s: %d", other, status)
 		}
 	}
-	if status, _ := r.asks("192.0.2.1", strings.Replace(without(good, "Upgrade"), "/v1/server", "/healthz", 1)); status != 200 {
+	if status, _ := r.asksFrom("192.0.2.1", strings.Replace(without(good, "Upgrade"), "/v1/server", "/healthz", 1)); status != 200 {
 		t.Errorf("/healthz of a limited address: %d", status)
 	}
-	if status, _ := r.asks("192.0.2.1", without(good, "Upgrade")); status != 426 {
+	if status, _ := r.asksFrom("192.0.2.1", without(good, "Upgrade")); status != 426 {
 		t.Errorf("no upgrade, of a limited address: %d", status)
 	}
 }
@@ -85,11 +85,11 @@ func TestNetworkOfIPv6CountsAsOne(t *testing.T) {
 		if n >= 3 {
 			want = 429
 		}
-		if got, _ := r.asks(fmt.Sprintf("2001:db8:0:1:%x::%x", n, n), bad); got != want {
+		if got, _ := r.asksFrom(fmt.Sprintf("2001:db8:0:1:%x::%x", n, n), bad); got != want {
 			t.Errorf("number %d of a /64: %d, want %d", n, got, want)
 		}
 	}
-	if got, _ := r.asks("2001:db8:0:2::1", bad); got != 400 {
+	if got, _ := r.asksFrom("2001:db8:0:2::1", bad); got != 400 {
 		t.Errorf("the next /64: %d", got)
 	}
 }
@@ -151,7 +151,7 @@ func TestRatesAreForgotten(t *testing.T) {
 
 // TestConnectionsPerAddress: one too many gets 503, others come in, and a place that was left is given again.
 func TestConnectionsPerAddress(t *testing.T) {
-	var log lines
+	var log loglines
 	cfg := anywhere(testConfig())
 	cfg.MaxConnectionsPerIP, cfg.Log = 2, log.log()
 	r := run(t, cfg)
@@ -170,13 +170,13 @@ func TestConnectionsPerAddress(t *testing.T) {
 	first := from("192.0.2.1", "a")
 	from("192.0.2.1", "b")
 	for range 3 { // refused ones take no place
-		if status, retry := r.asks("192.0.2.1", request(r.addr, "c")); status != 503 || retry == 0 {
+		if status, retry := r.asksFrom("192.0.2.1", request(r.addr, "c")); status != 503 || retry == 0 {
 			t.Errorf("the third: %d, Retry-After %d", status, retry)
 		}
-		if status, _ := r.asks("192.0.2.3", without(request(r.addr, "c"), "User-Agent")); status != 400 {
+		if status, _ := r.asksFrom("192.0.2.3", without(request(r.addr, "c"), "User-Agent")); status != 400 {
 			t.Errorf("refused by the gate: %d", status)
 		}
-		if status, _ := r.asks("192.0.2.3", without(request(r.addr, "c"), "Sec-WebSocket-Key")); status != 400 {
+		if status, _ := r.asksFrom("192.0.2.3", without(request(r.addr, "c"), "Sec-WebSocket-Key")); status != 400 {
 			t.Errorf("refused by the library: %d", status)
 		}
 	}
@@ -187,7 +187,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	}
 	first.drop("reset")
 	for {
-		if status, _ := r.asks("192.0.2.1", request(r.addr, "f")); status == 101 {
+		if status, _ := r.asksFrom("192.0.2.1", request(r.addr, "f")); status == 101 {
 			break
 		}
 	}
@@ -207,20 +207,20 @@ func TestLimitsInTheirOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if status, _ := r.asks("192.0.2.1", with(bad, "X-Padding: "+strings.Repeat("x", headerBytes+5<<10))); status != 431 {
+	if status, _ := r.asksFrom("192.0.2.1", with(bad, "X-Padding: "+strings.Repeat("x", headerBytes+5<<10))); status != 431 {
 		t.Errorf("too large, and all else: %d", status)
 	}
-	if status, _ := r.asks("192.0.2.1", bad); status != 503 {
+	if status, _ := r.asksFrom("192.0.2.1", bad); status != 503 {
 		t.Errorf("no room, and a bad header: %d", status)
 	}
-	if status, _ := r.asks("192.0.2.1", bad); status != 429 {
+	if status, _ := r.asksFrom("192.0.2.1", bad); status != 429 {
 		t.Errorf("too fast, no room, and a bad header: %d", status)
 	}
 }
 
 // TestWhereAConnectionComesFrom, as the PROXY header says: v1 or v2, at once or in pieces, with more behind it.
 func TestWhereAConnectionComesFrom(t *testing.T) {
-	var log lines
+	var log loglines
 	cfg := anywhere(testConfig())
 	cfg.Log = log.log()
 	r := run(t, cfg)
@@ -269,7 +269,7 @@ func TestWhereAConnectionComesFrom(t *testing.T) {
 		}
 		for n := 0; n < 2; {
 			log.mu.Lock()
-			n = strings.Count(log.text.String(), "msg=server_claimed server_id="+id+" binary_version=1 conn_id=server-"+id+"-")
+			n = strings.Count(log.text.String(), "msg=server_claimed server_id="+id+" binary_version=1.4.2 conn_id=server-"+id+"-")
 			text := log.text.String()
 			log.mu.Unlock()
 			if n < 2 {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pyrycode/pyrycode-relay/actors/tally"
 	"github.com/pyrycode/pyrycode-relay/transport/admin"
-	"github.com/pyrycode/pyrycode-relay/transport/push"
 )
 
 // namespace is in front of every metric of the relay's own.
@@ -114,9 +113,8 @@ func (s *server) seriesOfFrames(m series) {
 	for i := range c.Envelopes {
 		m.counter("envelopes_dropped_total", "Messages of binaries that went nowhere, by why.", prometheus.Labels{"kind": tally.Drop(i).String()}, c.Envelopes[i].Load)
 	}
-	for o := range push.Outcomes {
-		m.counter("push_wakes_total", "Wishes to wake a phone, by what became of them.", prometheus.Labels{"outcome": o.String()},
-			func() int64 { return s.push.Count(o) })
+	for i := range c.Pushes {
+		m.counter("push_wakes_total", "Wishes to wake a phone, by what became of them.", prometheus.Labels{"outcome": tally.PushOutcome(i).String()}, c.Pushes[i].Load)
 	}
 }
 

@@ -24,6 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if ports := os.Getenv(pebbleEnv); ports != "" {
+		servePebble(ports)
+		return
+	}
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(); err != nil && code == 0 {

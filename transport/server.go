@@ -127,16 +127,11 @@ func Run(ctx, cut context.Context, cfg Config) error {
 	}
 	s := &server{
 		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
-		push:       push.New(push.Config{Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log}),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
 	defer set.stop()
-	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog,
-		Wake: func(server messages.ServerID, platform, token string) bool {
-			return s.push.Wake(string(server), platform, token)
-		}}
-	defer s.push.Close()
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
 	if cfg.Record != "" {
 		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
 			return err
@@ -144,6 +139,13 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		ac.Recorder = s.recorder
 		set.goroutine(s.recorder.run)
 		defer s.recorder.stop()
+	}
+	s.push = push.New(push.Config{
+		Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log, Count: func(o tally.PushOutcome) { s.relay.Counts().Pushes[o].Add(1) },
+	})
+	defer s.push.Close()
+	ac.Wake = func(server messages.ServerID, platform, token string) bool {
+		return s.push.Wake(string(server), platform, token)
 	}
 	s.relay = actors.Start(ac)
 	return s.serve(ctx, cut)
@@ -266,7 +268,7 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 }
 
 // upgrade lets a request in, if there is room and its headers are as they have to be, and has start start the actor of its connection.
-// Each attempt is counted where it is decided.
+// Each attempt is counted where it is decided, and what is no attempt is not.
 func upgrade[W any](s *server, w http.ResponseWriter, r *http.Request, at tally.Endpoint, gate func(http.Header) (W, error), kind *socketKind, start func(*socket, W, string) *actors.Inbox) {
 	from := s.from(r)
 	if isUpgrade(r) && s.ready() {

@@ -10,6 +10,7 @@ type Counts struct {
 	Attempts  [endpoints][outcomes]atomic.Int64
 	Frames    Frames
 	Envelopes [drops]atomic.Int64
+	Pushes    [pushOutcomes]atomic.Int64
 	Probes    [probeResults]atomic.Int64
 
 	Takeovers     atomic.Int64
@@ -59,11 +60,27 @@ type Drop uint8
 const (
 	Malformed Drop = iota
 	UnknownConn
-	PushWake // nobody could be woken
 	drops
 )
 
-func (d Drop) String() string { return [...]string{"malformed", "unknown_conn_id", "push_wake"}[d] }
+func (d Drop) String() string { return [...]string{"malformed", "unknown_conn_id"}[d] }
+
+// PushOutcome is what became of a wish to wake a phone.
+type PushOutcome uint8
+
+// The outcomes of pushes.
+const (
+	PushSent PushOutcome = iota
+	PushUnregistered
+	PushSendFailed
+	PushTokenFetchFailed
+	PushDropped
+	pushOutcomes
+)
+
+func (p PushOutcome) String() string {
+	return [...]string{"sent", "unregistered", "send_failed", "token_fetch_failed", "dropped"}[p]
+}
 
 // ProbeResult is how a probe ended.
 type ProbeResult uint8

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jellydator/ttlcache/v3"
@@ -21,6 +20,8 @@ import (
 	"golang.org/x/oauth2/jwt"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 )
 
 const (
@@ -34,38 +35,23 @@ const (
 	remembered = 1 << 16          // server-ids; who is forgotten has a full bucket
 )
 
-// Outcome is how a wake ended.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Sent Outcome = iota
-	Unregistered
-	SendFailed
-	TokenFetchFailed
-	Dropped
-	Outcomes // how many
-)
-
-func (o Outcome) String() string {
-	return [...]string{"sent", "unregistered", "send_failed", "token_fetch_failed", "dropped"}[o]
-}
-
 // Config is what a Sender has to know.
 type Config struct {
 	Key      []byte // the JSON of a service account's key, which IsKey; empty: nothing is ever sent
 	Endpoint string // where messages go; empty: to FCM
 	Log      *slog.Logger
+	Count    func(tally.PushOutcome) // called when a wake that was granted has ended; by any goroutine
 }
 
 // Sender sends wakes. Its methods may be called from any goroutine.
 type Sender struct {
 	log      *slog.Logger
+	count    func(tally.PushOutcome)
 	endpoint string
 	account  *jwt.Config // nil: off
 	client   *http.Client
 
-	life     context.Context //nolint:containedctx // a wake outlives the call that asked for it
+	life     context.Context // a wake outlives the call that asked for it
 	end      context.CancelFunc
 	work     sync.WaitGroup // the wakes in flight
 	places   chan struct{}
@@ -75,7 +61,6 @@ type Sender struct {
 	mu     sync.Mutex // guards access
 	access *oauth2.Token
 
-	outcomes [Outcomes]atomic.Int64
 	failures rate.Sometimes // for the log
 	expiry   rate.Sometimes
 }
@@ -83,7 +68,7 @@ type Sender struct {
 // New returns a Sender, which is to be closed.
 func New(cfg Config) *Sender {
 	s := &Sender{
-		log: cfg.Log, endpoint: cfg.Endpoint, places: make(chan struct{}, inFlight), failures: rate.Sometimes{Interval: time.Second},
+		log: cfg.Log, count: cfg.Count, endpoint: cfg.Endpoint, places: make(chan struct{}, inFlight), failures: rate.Sometimes{Interval: time.Second},
 		expiry:  rate.Sometimes{Interval: time.Minute},
 		buckets: ttlcache.New(ttlcache.WithCapacity[string, *rate.Limiter](remembered), ttlcache.WithTTL[string, *rate.Limiter](burst*interval)),
 	}
@@ -114,20 +99,16 @@ func (s *Sender) Close() {
 	s.work.Wait()
 }
 
-// Count is how many wakes have ended so.
-func (s *Sender) Count(o Outcome) int64 { return s.outcomes[o].Load() }
-
 // Wake sends a wake to the phone behind token, for a binary of server, and waits for nothing. It reports false where it will not.
 func (s *Sender) Wake(server, to, token string) bool {
 	if !s.mayWake(server, to, token) {
-		s.outcomes[Dropped].Add(1)
 		return false
 	}
 	s.work.Go(func() {
 		defer func() { <-s.places }()
 		outcome, status := s.send(token)
-		s.outcomes[outcome].Add(1)
-		if outcome > Unregistered && s.life.Err() == nil {
+		s.count(outcome)
+		if outcome != tally.PushSent && outcome != tally.PushUnregistered && s.life.Err() == nil {
 			s.failures.Do(func() { s.log.Warn("push_wake_failed", "outcome", outcome.String(), "status", status) })
 		}
 	})
@@ -164,40 +145,40 @@ type message struct {
 }
 
 // send sends one wake. It says what the server answered, and nothing of what that held.
-func (s *Sender) send(token string) (o Outcome, status int) {
+func (s *Sender) send(token string) (o tally.PushOutcome, status int) {
 	ctx, cancel := context.WithTimeout(s.life, patience)
 	defer cancel()
 	access, status := s.token(ctx)
 	if access == nil {
-		return TokenFetchFailed, status
+		return tally.PushTokenFetchFailed, status
 	}
 	var m message
 	m.Message.Token, m.Message.Android.Priority = token, "high" // or a phone that sleeps hears of it when it wakes by itself
 	body, err := json.Marshal(m)
 	if err != nil {
-		return SendFailed, 0
+		return tally.PushSendFailed, 0
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint, bytes.NewReader(body))
 	if err != nil {
-		return SendFailed, 0
+		return tally.PushSendFailed, 0
 	}
 	r.Header.Set("Content-Type", "application/json")
 	access.SetAuthHeader(r)
 	resp, err := s.client.Do(r)
 	if err != nil {
-		return SendFailed, 0
+		return tally.PushSendFailed, 0
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return Sent, resp.StatusCode
+		return tally.PushSent, resp.StatusCode
 	case http.StatusNotFound:
-		return Unregistered, resp.StatusCode
+		return tally.PushUnregistered, resp.StatusCode
 	case http.StatusUnauthorized:
 		s.forget(access) // revoked: the next wake fetches another
 	}
-	return SendFailed, resp.StatusCode
+	return tally.PushSendFailed, resp.StatusCode
 }
 
 // token gives an access token, or what the server answered instead; 0 where it did not.
@@ -212,8 +193,7 @@ func (s *Sender) token(ctx context.Context) (t *oauth2.Token, status int) {
 	case <-ctx.Done():
 		return nil, 0
 	case fetched := <-s.fetching.DoChan("", s.fetch):
-		var refused *oauth2.RetrieveError
-		if errors.As(fetched.Err, &refused) {
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](fetched.Err); ok {
 			return nil, refused.Response.StatusCode
 		}
 		t, _ = fetched.Val.(*oauth2.Token)

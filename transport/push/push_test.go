@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/pyrycode/pyrycode-relay/actors/tally"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,6 +40,8 @@ type google struct {
 	logMu   sync.Mutex
 	fetches atomic.Int64
 	got     chan string // the bodies of messages
+
+	counts tally.Counts
 
 	grants, sends func(w http.ResponseWriter, r *http.Request) // nil: as they should
 }
@@ -72,7 +77,13 @@ func (g *google) logged() string {
 	return g.log.String()
 }
 
-func start(t *testing.T, g *google) *Sender {
+// sender is a Sender, and what it is up against.
+type sender struct {
+	*Sender
+	counts *tally.Counts
+}
+
+func start(t *testing.T, g *google) sender {
 	t.Helper()
 	g.got = make(chan string, 100)
 	mux := http.NewServeMux()
@@ -105,7 +116,7 @@ func start(t *testing.T, g *google) *Sender {
 	if g.key, err = json.Marshal(account(g.URL + "/token")); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Config{Key: g.key, Endpoint: g.URL + "/send", Log: slog.New(slog.NewTextHandler(g, nil))})
+	s := New(Config{Key: g.key, Endpoint: g.URL + "/send", Log: slog.New(slog.NewTextHandler(g, nil)), Count: func(o tally.PushOutcome) { g.counts.Pushes[o].Add(1) }})
 	t.Cleanup(func() {
 		s.Close()
 		for _, secret := range []string{phone, access, "PRIVATE"} {
@@ -114,16 +125,16 @@ func start(t *testing.T, g *google) *Sender {
 			}
 		}
 	})
-	return s
+	return sender{s, &g.counts}
 }
 
 // ends waits until so many wakes have ended so.
-func (s *Sender) ends(t *testing.T, o Outcome, n int64) {
+func (s sender) ends(t *testing.T, o tally.PushOutcome, n int64) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		if got := s.Count(o); got == n {
+		if got := s.counts.Pushes[o].Load(); got == n {
 			return
 		} else if got > n {
 			t.Fatalf("%d are %s, want %d", got, o, n)
@@ -141,7 +152,7 @@ func TestWakeIsAMessageWithoutContent(t *testing.T) {
 		if got, want := <-g.got, `{"message":{"token":"`+phone+`","android":{"priority":"high"}}}`; got != want {
 			t.Errorf("sent %s, want %s", got, want)
 		}
-		s.ends(t, Sent, n+1)
+		s.ends(t, tally.PushSent, n+1)
 	}
 	if n := g.fetches.Load(); n != 1 {
 		t.Errorf("%d access tokens were fetched for three wakes", n)
@@ -162,8 +173,7 @@ func TestBucketOfAServer(t *testing.T) {
 	if !s.Wake("another", "fcm", phone) {
 		t.Error("another server's is dropped")
 	}
-	s.ends(t, Sent, burst+1)
-	s.ends(t, Dropped, 20-burst)
+	s.ends(t, tally.PushSent, burst+1)
 }
 
 // TestOnlySoManyInFlight, however slow the other end is; and the end does not wait for them.
@@ -179,7 +189,6 @@ func TestOnlySoManyInFlight(t *testing.T) {
 	for range inFlight {
 		<-arrived
 	}
-	s.ends(t, Dropped, inFlight)
 	s.Close()
 	close(slow)
 	if s.Wake("late", "fcm", phone) {
@@ -190,7 +199,7 @@ func TestOnlySoManyInFlight(t *testing.T) {
 func TestWhatIsNotSent(t *testing.T) {
 	off := New(Config{Log: slog.New(slog.DiscardHandler)})
 	defer off.Close()
-	if off.Wake("home", "fcm", phone) || off.Count(Dropped) != 1 {
+	if off.Wake("home", "fcm", phone) {
 		t.Error("sent without a key")
 	}
 	g := &google{}
@@ -200,7 +209,6 @@ func TestWhatIsNotSent(t *testing.T) {
 			t.Errorf("%.20q: sent", c)
 		}
 	}
-	s.ends(t, Dropped, 5)
 }
 
 // TestHowWakesFail: each failure has its count, and a line at most once a second that says no secret, whatever the other end says.
@@ -215,19 +223,19 @@ func TestHowWakesFail(t *testing.T) {
 	cuts := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	for what, c := range map[string]struct {
 		g    *google
-		want Outcome
+		want tally.PushOutcome
 		line string
 	}{
-		"unregistered":  {&google{sends: says(404)}, Unregistered, ""},
-		"refused":       {&google{sends: says(400)}, SendFailed, "status=400"},
-		"overloaded":    {&google{sends: says(503)}, SendFailed, "status=503"},
-		"sent on":       {&google{sends: says(307)}, SendFailed, "status=307"},
-		"cut":           {&google{sends: cuts}, SendFailed, "status=0"},
-		"key revoked":   {&google{grants: says(400)}, TokenFetchFailed, "status=400"},
-		"token end cut": {&google{grants: cuts}, TokenFetchFailed, "status=0"},
+		"unregistered":  {&google{sends: says(404)}, tally.PushUnregistered, ""},
+		"refused":       {&google{sends: says(400)}, tally.PushSendFailed, "status=400"},
+		"overloaded":    {&google{sends: says(503)}, tally.PushSendFailed, "status=503"},
+		"sent on":       {&google{sends: says(307)}, tally.PushSendFailed, "status=307"},
+		"cut":           {&google{sends: cuts}, tally.PushSendFailed, "status=0"},
+		"key revoked":   {&google{grants: says(400)}, tally.PushTokenFetchFailed, "status=400"},
+		"token end cut": {&google{grants: cuts}, tally.PushTokenFetchFailed, "status=0"},
 		"no token": {&google{grants: func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, phone)
-		}}, TokenFetchFailed, "status=0"},
+		}}, tally.PushTokenFetchFailed, "status=0"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := start(t, c.g)
@@ -253,12 +261,12 @@ func TestRevokedAccessTokenIsFetchedAgain(t *testing.T) {
 	}
 	s := start(t, g)
 	s.Wake("home", "fcm", phone)
-	s.ends(t, Sent, 1)
+	s.ends(t, tally.PushSent, 1)
 	revoked.Store(true)
 	s.Wake("home", "fcm", phone)
-	s.ends(t, SendFailed, 1)
+	s.ends(t, tally.PushSendFailed, 1)
 	s.Wake("home", "fcm", phone)
-	s.ends(t, Sent, 2)
+	s.ends(t, tally.PushSent, 2)
 	if n := g.fetches.Load(); n != 2 {
 		t.Errorf("%d access tokens were fetched", n)
 	}
@@ -278,16 +286,13 @@ func TestOneFetchAtATime(t *testing.T) {
 	for n := range inFlight {
 		s.Wake(fmt.Sprint("home-", n), "fcm", phone)
 	}
-	s.ends(t, TokenFetchFailed, inFlight)
+	s.ends(t, tally.PushTokenFetchFailed, inFlight)
 }
 
 func TestKeys(t *testing.T) {
 	good := account("https://oauth2.googleapis.com/token")
 	changed := func(name, value string) []byte {
-		m := map[string]string{}
-		for k, v := range good {
-			m[k] = v
-		}
+		m := maps.Clone(good)
 		m[name] = value
 		b, _ := json.Marshal(m)
 		return b
