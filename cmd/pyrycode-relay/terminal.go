@@ -123,7 +123,7 @@ func (t *table) decisions(asJSON bool, entries ...json.RawMessage) error {
 	}
 	for _, e := range entries {
 		if asJSON {
-			fmt.Fprintf(t.out, "%s\n", e)
+			_, _ = fmt.Fprintf(t.out, "%s\n", e)
 			continue
 		}
 		row, err := decisionRow(e)
