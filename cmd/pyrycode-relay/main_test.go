@@ -215,7 +215,7 @@ func TestFirstSession(t *testing.T) {
 	third, said := s.claim(t, "--id", "home", "--echo")
 	lineOf(t, said, "holding")
 	phone, answers := s.claimstorm(t, "phone", "--id", "home", `{"hello":"world"}`, `[1, 2]`)
-	for _, want := range []string{`{"hello":"world"}`, `[1,2]`} { // the echo, encoding/json's, leaves out the space
+	for _, want := range []string{`{"hello":"world"}`, `[1, 2]`} {
 		if got, _ := answers.ReadString('\n'); got != want+"\n" {
 			t.Errorf("the phone prints %q, want %s", got, want)
 		}
