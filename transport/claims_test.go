@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -112,7 +111,7 @@ type entry struct {
 func (r *running) journal(id string, n int) []entry {
 	r.t.Helper()
 	for {
-		resp, err := http.Get(fmt.Sprintf("http://%s/claims?server_id=%s", r.admin, url.QueryEscape(id)))
+		resp, err := http.Get(fmt.Sprintf("http://%s/claims?server_id=%s", r.admin, id))
 		if err != nil {
 			r.t.Fatal(err)
 		}

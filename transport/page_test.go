@@ -196,7 +196,7 @@ func TestMarkupIsShown(t *testing.T) {
 		}
 		d.living()
 		t.Cleanup(func() { d.Close() })
-		r.until(id, "granted", 1)
+		r.until(url.QueryEscape(id), "granted", 1)
 		c, _, err := websocket.Dial(t.Context(), "ws://"+r.addr+"/v1/client", &websocket.DialOptions{HTTPHeader: http.Header{
 			"X-Pyrycode-Server": {id}, "X-Pyrycode-Token": {"secret"}, "User-Agent": {"test"}, "X-Pyrycode-Device-Name": {hostile.devices[i%len(hostile.devices)]},
 		}})
@@ -204,7 +204,7 @@ func TestMarkupIsShown(t *testing.T) {
 			t.Fatal(id, err)
 		}
 		t.Cleanup(func() { _ = c.CloseNow() })
-		r.until(id, "attached", 1)
+		r.until(url.QueryEscape(id), "attached", 1)
 	}
 	p := r.show("/", desk)
 	untouched := func() {
@@ -238,7 +238,7 @@ func TestReleaseFromThePage(t *testing.T) {
 	r := run(t, pageConfig())
 	const id = `a/b?c=<d>"&%20` // it stands in a path
 	end := r.daemon(id).living()
-	r.until(id, "granted", 1)
+	r.until(url.QueryEscape(id), "granted", 1)
 	p := r.show("/?server_id="+url.QueryEscape(id), phone, "status of 401", "status of 404")
 	release := func(token, want string) {
 		t.Helper()
@@ -247,7 +247,7 @@ func TestReleaseFromThePage(t *testing.T) {
 		p.WaitFor(fmt.Sprintf(`document.getElementById("released").innerText.includes(%q)`, want))
 	}
 	release("guess", "401")
-	if got := r.decided(id); got["released"] != 0 {
+	if got := r.decided(url.QueryEscape(id)); got["released"] != 0 {
 		t.Fatalf("%v", got)
 	}
 	release("open sesame", "is thrown out")
