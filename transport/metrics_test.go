@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -212,11 +213,11 @@ func TestNoPeerChoosesALabel(t *testing.T) {
 	before := r.scrape()
 	odd := `"}<b>`
 	d := r.daemon(odd)
-	r.until(odd, "granted", 1)
+	r.until(url.QueryEscape(odd), "granted", 1)
 	_, _ = d.Write(closing(4321, odd))
 	<-d.living()
 	d.Close()
-	r.until(odd, "released", 1)
+	r.until(url.QueryEscape(odd), "released", 1)
 	for name, f := range r.scrape() {
 		if strings.HasPrefix(name, namespace) && (before[name] == nil || labels(f) != labels(before[name])) {
 			t.Errorf("%s has now %s", name, labels(f))

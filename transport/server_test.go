@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -246,9 +247,9 @@ func TestClaimsQueries(t *testing.T) {
 	r := run(t, testConfig())
 	for _, id := range []string{"a&b", "home", "home"} {
 		c := r.daemon(id)
-		r.until(id, "granted", 1)
+		r.until(url.QueryEscape(id), "granted", 1)
 		c.drop("reset")
-		r.until(id, "released", 1)
+		r.until(url.QueryEscape(id), "released", 1)
 	}
 	seqs := func(query string) (seqs []int64) {
 		t.Helper()
