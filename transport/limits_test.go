@@ -73,6 +73,15 @@ func TestUpgradesPerAddress(t *testing.T) {
 	if status, _ := r.asksFrom("192.0.2.1", without(good, "Upgrade")); status != 426 {
 		t.Errorf("no upgrade, of a limited address: %d", status)
 	}
+	_, _, metrics := get(t, "http://"+r.admin+"/metrics")
+	for _, want := range []string{
+		`ws_upgrade_attempts_total{endpoint="server",outcome="reject_rate_limit"} 20`, `ws_upgrade_attempts_total{endpoint="server",outcome="reject_headers"} 5`,
+		`register_failures_total{kind="ratelimit"} 20`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics do not say %s", want)
+		}
+	}
 }
 
 // TestNetworkOfIPv6CountsAsOne: whoever has an address has a /64 of them.
