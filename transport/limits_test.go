@@ -2,11 +2,12 @@ package transport
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,15 @@ func TestUpgradesPerAddress(t *testing.T) {
 	}
 	if status, _ := r.asksFrom("192.0.2.1", without(good, "Upgrade")); status != 426 {
 		t.Errorf("no upgrade, of a limited address: %d", status)
+	}
+	_, _, metrics := get(t, "http://"+r.admin+"/metrics")
+	for _, want := range []string{
+		`ws_upgrade_attempts_total{endpoint="server",outcome="reject_rate_limit"} 20`, `ws_upgrade_attempts_total{endpoint="server",outcome="reject_headers"} 5`,
+		`register_failures_total{kind="ratelimit"} 20`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics do not say %s", want)
+		}
 	}
 }
 
@@ -360,30 +370,64 @@ func TestForwardedHops(t *testing.T) {
 	}
 }
 
-// TestDoorTurnsOutTheLongestSilent: there is always room for the next.
+// TestDoorTurnsOutTheLongestSilent, and whoever was heard of is not that.
 func TestDoorTurnsOutTheLongestSilent(t *testing.T) {
-	cfg := testConfig()
-	cfg.MaxConnections = 4
-	r := run(t, cfg)
-	held := r.daemon("home")
-	var silent []*daemon
-	for range 3 * doorFor(cfg.MaxConnections) {
-		d, err := r.begin("")
-		if err != nil {
+	d := newDoor(2)
+	var in []*arrival
+	var peers []net.Conn
+	for range 4 {
+		c, peer := net.Pipe()
+		defer peer.Close()
+		in, peers = append(in, &arrival{Conn: c}), append(peers, peer)
+	}
+	d.enter(in[0])
+	d.enter(in[1])
+	d.follow(in[0], http.StateActive)
+	d.enter(in[2]) // in[1] has to go
+	if _, err := peers[1].Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("the longest silent is told %v", err)
+	}
+	d.follow(in[1], http.StateClosed)
+	d.follow(in[0], http.StateHijacked) // and so its place is free
+	d.enter(in[3])
+	if d.inside.Len() != 2 || len(d.places) != 2 || d.out.Load() != 1 || d.lost.Load() != 1 {
+		t.Errorf("%d inside, %d places, %d had to go, %d came to nothing", d.inside.Len(), len(d.places), d.out.Load(), d.lost.Load())
+	}
+	for _, i := range []int{0, 2, 3} {
+		go func() { _, _ = peers[i].Write([]byte("x")) }()
+		if _, err := in[i].Read(make([]byte, 1)); err != nil {
+			t.Errorf("number %d: %v", i, err)
+		}
+	}
+}
+
+// TestWhatCameWithAProxyHeaderIsKept, should the HTTP server not have read it all when a connection is upgraded.
+func TestWhatCameWithAProxyHeaderIsKept(t *testing.T) {
+	c, peer := net.Pipe()
+	defer peer.Close()
+	s := &socket{conn: &arrival{Conn: c, early: []byte("behind")}, early: []byte("before ")}
+	if s.unwrap(); s.conn != c || string(s.early) != "before behind" {
+		t.Errorf("%T, %q", s.conn, s.early)
+	}
+}
+
+// TestOneTimeForAllThatComesBeforeARequest: no read of it lasts longer than until its end, whatever net/http asks for each.
+func TestOneTimeForAllThatComesBeforeARequest(t *testing.T) {
+	c, peer := net.Pipe()
+	defer peer.Close()
+	a := &arrival{Conn: c, until: time.Now().Add(-time.Second)}
+	for _, until := range []time.Time{{}, time.Now().Add(time.Hour)} {
+		if err := a.SetDeadline(until); err != nil {
 			t.Fatal(err)
 		}
-		defer d.Close()
-		silent = append(silent, d)
+		if _, err := a.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Errorf("a read until %v: %v", until, err)
+		}
 	}
-	r.daemon("another").Close()
-	var cut sync.WaitGroup
-	for _, d := range silent[:doorFor(cfg.MaxConnections)] { // long before their time is over, or not: they are cut
-		cut.Go(func() {
-			if _, err := d.br.ReadByte(); err == nil {
-				t.Error("answered")
-			}
-		})
+	a.requested.Store(true)
+	_ = a.SetDeadline(time.Time{})
+	go func() { _, _ = peer.Write([]byte("x")) }()
+	if _, err := a.Read(make([]byte, 1)); err != nil {
+		t.Errorf("once it is requested: %v", err)
 	}
-	cut.Wait()
-	held.echoPing(t)
 }

@@ -43,7 +43,7 @@ func child(kind string) error {
 	if err != nil {
 		return err
 	}
-	serve := map[string]func(listening func(l, admin net.Addr)) error{"plain": servePlain, "relay": serveRelay, "watched": serveWatched, "forward": serveForward, "copy": serveCopy, "splice": serveSplice}[kind]
+	serve := map[string]func(listening func(l, admin net.Addr)) error{"plain": servePlain, "plain-tls": servePlainTLS, "relay": serveRelay, "relay-tls": serveRelayTLS, "watched": serveWatched, "forward": serveForward, "copy": serveCopy, "splice": serveSplice}[kind]
 	if serve == nil {
 		return fmt.Errorf("%s=%s: want plain, relay, watched, forward, copy or splice", childEnv, kind)
 	}

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -15,7 +16,10 @@ import (
 )
 
 // idlers is how many connections are held at once: what two processes of one machine with 20,000 descriptors can do.
-const idlers = 10_000
+const (
+	idlers        = 10_000
+	idlersOverTLS = 4000
+)
 
 // BenchmarkIdleConnection asks what a held claim costs that does nothing: memory and goroutines 2 s after each of 10,000 has
 // been pinged and has pinged, and CPU a ping at the 400 a second that they make at one ping each 25 s.
@@ -23,18 +27,29 @@ func BenchmarkIdleConnection(b *testing.B) {
 	for _, kind := range []string{"plain", "relay"} {
 		b.Run(kind, func(b *testing.B) {
 			for b.Loop() {
-				idle(b, kind)
+				idle(b, kind, idlers)
 			}
 		})
 	}
 }
 
-func idle(b *testing.B, kind string) {
+// BenchmarkIdleConnectionOverTLS asks the same of fewer, whose other ends cost more than what is measured.
+func BenchmarkIdleConnectionOverTLS(b *testing.B) {
+	for _, kind := range []string{"plain-tls", "relay-tls"} {
+		b.Run(kind, func(b *testing.B) {
+			for b.Loop() {
+				idle(b, kind, idlersOverTLS)
+			}
+		})
+	}
+}
+
+func idle(b *testing.B, kind string, idlers int) {
 	s := start(b, kind)
 	before := s.usage(b)
 	conns := make([]*peer, idlers)
 	began := time.Now()
-	each(conns, 16, func(i int) { conns[i] = dial(b, s.addr, i, fmt.Sprintf("idle-%d", i)) })
+	each(conns, 16, func(i int) { conns[i] = dialOver(b, overTLS[kind], s.addr, i, fmt.Sprintf("idle-%d", i)) })
 	took := time.Since(began)
 	defer each(conns, 16, func(i int) { _ = conns[i].Close() })
 	opened := s.usage(b)
@@ -47,17 +62,17 @@ func idle(b *testing.B, kind string) {
 	settle := time.NewTimer(2 * time.Second)
 	<-settle.C
 	quiet := s.usage(b)
-	b.ReportMetric(float64(quiet.RSSKiB-before.RSSKiB)/idlers, "KiB/conn")
-	b.ReportMetric(float64(quiet.Goroutines-before.Goroutines)/idlers, "goroutines/conn")
-	b.ReportMetric(float64((opened.CPU-before.CPU).Microseconds())/idlers, "us-CPU/upgrade")
-	b.ReportMetric(idlers/took.Seconds(), "upgrades/s")
+	b.ReportMetric(float64(quiet.RSSKiB-before.RSSKiB)/float64(idlers), "KiB/conn")
+	b.ReportMetric(float64(quiet.Goroutines-before.Goroutines)/float64(idlers), "goroutines/conn")
+	b.ReportMetric(float64((opened.CPU-before.CPU).Microseconds())/float64(idlers), "us-CPU/upgrade")
+	b.ReportMetric(float64(idlers)/took.Seconds(), "upgrades/s")
 
 	const pings, gap = 2000, time.Second / 400
 	tick := time.NewTicker(gap)
 	defer tick.Stop()
 	for i := range pings {
 		<-tick.C
-		conns[i].ping(b)
+		conns[i%idlers].ping(b)
 	}
 	pinged := s.usage(b)
 	perPing := float64((pinged.CPU - quiet.CPU).Microseconds()) / pings
@@ -126,13 +141,18 @@ func each(conns []*peer, workers int, f func(i int)) {
 type peer struct{ net.Conn }
 
 // dial claims id from one of many loopback addresses, since each has only so many ports.
-func dial(b testing.TB, addr string, i int, id string) *peer {
+func dial(b testing.TB, addr string, i int, id string) *peer { return dialOver(b, false, addr, i, id) }
+
+func dialOver(b testing.TB, secure bool, addr string, i int, id string) *peer {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+i/100%100), byte(1+i%100))}, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
 	}}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
+	}
+	if secure {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 	}
 	_, err = fmt.Fprintf(c, "GET /v1/server HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Pyrycode-Server: %s\r\nX-Pyrycode-Version: 1\r\nUser-Agent: measure\r\n\r\n", addr, id)

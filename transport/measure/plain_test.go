@@ -17,6 +17,10 @@ func servePlain(listening func(l, admin net.Addr)) error {
 	if err != nil {
 		return err
 	}
+	return servePlainOn(l, listening)
+}
+
+func servePlainOn(l net.Listener, listening func(l, admin net.Addr)) error {
 	listening(l.Addr(), nil)
 	var mu sync.Mutex // guards held
 	held := map[string]bool{}
