@@ -34,11 +34,12 @@ func TestMutants(t *testing.T) {
 			}
 			apply(t, module, b)
 			defer apply(t, module, b, "-R")
-			if out, err := run(module, "go", "build", "./..."); err != nil {
-				t.Fatalf("does not build:\n%s", out)
-			}
-			if out, err := run(module, "go", append([]string{"test", "-count=1", "-timeout=1m"}, red...)...); err == nil {
+			out, err := run(module, "go", append([]string{"test", "-count=1", "-vet=off", "-timeout=1m"}, red...)...)
+			switch {
+			case err == nil:
 				t.Fatalf("SURVIVES: %s\n%s", says, out)
+			case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
+				t.Fatalf("does not build:\n%s", out)
 			}
 			t.Log(says)
 		})
