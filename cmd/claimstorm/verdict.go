@@ -159,8 +159,8 @@ func (s *session) count(v *history.Verdict) (told []report.Counter) {
 		{Name: "refused (4409)", Value: int64(n.Refused)},
 		{Name: "granted in grace", Value: int64(n.GraceClaims)},
 		{Name: "taken over", Value: int64(n.Takeovers)},
-		{Name: "left before anybody could know", Value: int64(n.Unknown)},
-		{Name: "links that could not be made", Value: s.unreached},
+		{Name: "left before it was sure", Value: int64(n.Unknown)},
+		{Name: "links not made", Value: s.unreached},
 		{Name: "journal entries checked", Value: int64(n.Entries)},
 	}
 	for _, status := range slices.Sorted(maps.Keys(s.statuses)) {
