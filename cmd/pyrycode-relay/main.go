@@ -176,7 +176,7 @@ func announce(cfg transport.Config, l, admin net.Addr, tokenFile string) {
 		fmt.Printf("pyrycode-relay listens on http://%s\n", l)
 	}
 	if admin != nil {
-		fmt.Printf("its journal is at   http://%s/claims\n", admin)
+		fmt.Printf("its pages are at    http://%s/\n", admin)
 	}
 	if tokenFile != "" {
 		fmt.Printf("its admin token:    %s\n", tokenFile)

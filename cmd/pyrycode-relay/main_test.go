@@ -80,8 +80,8 @@ func startRelay(t *testing.T, flags ...string) *started {
 	line := s.line(t, "listens on")
 	s.addr = line[strings.Index(line, "http://")+len("http://"):]
 	if len(flags) > 0 {
-		line = s.line(t, "its journal is at")
-		s.admin = strings.TrimSuffix(line[strings.Index(line, "http://"):], "/claims")
+		line = s.line(t, "its pages are at")
+		s.admin = strings.TrimSuffix(line[strings.Index(line, "http://"):], "/")
 	}
 	return s
 }
