@@ -49,11 +49,13 @@ echarts:
 
 FUZZTIME ?= 20s
 fuzz:
-	$(GO) test ./transport -run '^$$' -fuzz '^FuzzFrames$$' -fuzztime $(FUZZTIME)
-	$(GO) test ./transport -run '^$$' -fuzz '^FuzzGate$$' -fuzztime $(FUZZTIME)
-	$(GO) test ./actors -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME)
-	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzFrame$$' -fuzztime $(FUZZTIME)
-	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	$(GO) test ./transport -run '^$$' -fuzz '^FuzzFrames$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./transport -run '^$$' -fuzz '^FuzzGate$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./transport -run '^$$' -fuzz '^FuzzForwarded$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./actors/replay -run '^$$' -fuzz '^FuzzRun$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./actors -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzFrame$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
+	$(GO) test ./actors/envelope -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 
 lint:
 	GOTOOLCHAIN=local $(GO) run $(GOLANGCI) run
