@@ -288,7 +288,7 @@ func (c *pairs) tell(s *session, all []*pair, tallies []*tally, lasted time.Dura
 	}
 	s.counted, s.lasted = up.Arrived+down.Arrived, lasted
 	if c.Rate > 0 {
-		s.latencies = append(s.latencies, report.Latency{Name: "of a frame, since it was due", Corrected: true, Histogram: corrected})
+		s.latencies = append(s.latencies, report.Latency{Name: "of a frame, since due", Corrected: true, Histogram: corrected})
 	}
 	s.latencies = append(s.latencies, report.Latency{Name: "of a frame, since written", Histogram: waits})
 }
