@@ -36,6 +36,8 @@ var contract = map[string]string{
 	"pyrycode_relay_outboxes_waiting":              "",
 	"pyrycode_relay_outbox_longest_bytes":          "",
 	"pyrycode_relay_heartbeat_losses_total":        "",
+	"pyrycode_relay_arrivals_lost_total":           "",
+	"pyrycode_relay_arrivals_evicted_total":        "",
 	"pyrycode_relay_envelopes_dropped_total":       "kind=malformed kind=unknown_conn_id",
 	"pyrycode_relay_journal_entries_total":         "",
 	"pyrycode_relay_registry_mailbox_messages":     "",
