@@ -134,7 +134,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 // TestEachAttemptCountsOnce, under what became of it.
 func TestEachAttemptCountsOnce(t *testing.T) {
 	cfg := testConfig()
-	cfg.Slots.MaxPhones, cfg.MaxConnections = 1, 6
+	cfg.Slots.MaxPhones = 1
 	r := run(t, cfg)
 	holder := r.daemon("home")
 	holder.living()

@@ -245,11 +245,13 @@ func TestHealth(t *testing.T) {
 
 func TestClaimsQueries(t *testing.T) {
 	r := run(t, testConfig())
+	lives := map[string]int{}
 	for _, id := range []string{"a&b", "home", "home"} {
+		lives[id]++
 		c := r.daemon(id)
-		r.until(url.QueryEscape(id), "granted", 1)
+		r.until(url.QueryEscape(id), "granted", lives[id])
 		c.drop("reset")
-		r.until(url.QueryEscape(id), "released", 1)
+		r.until(url.QueryEscape(id), "released", lives[id])
 	}
 	seqs := func(query string) (seqs []int64) {
 		t.Helper()
