@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
 )
 
 func readRepo(t *testing.T, name string) string {
@@ -184,5 +185,49 @@ func TestUnitGivesTheShutdownItsTime(t *testing.T) {
 	}
 	if out, err := exec.Command(analyze, files...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// TestComposeFilesAreCompose: each key is one of Compose's, so that a misspelt limit is no limit that is missing; and the relay is
+// confined in each.
+func TestComposeFilesAreCompose(t *testing.T) {
+	for _, name := range []string{"compose.yaml", "compose.caddy.yaml"} {
+		var file struct {
+			Services map[string]struct {
+				Build, Image, Restart string
+				Network               string `yaml:"network_mode"`
+				Ports, Volumes        []string
+				Environment           map[string]string
+				DependsOn             []string `yaml:"depends_on"`
+				ReadOnly              bool     `yaml:"read_only"`
+				CapDrop               []string `yaml:"cap_drop"`
+				CapAdd                []string `yaml:"cap_add"`
+				SecurityOpt           []string `yaml:"security_opt"`
+				MemLimit              string   `yaml:"mem_limit"`
+				PIDs                  int      `yaml:"pids_limit"`
+				Ulimits               map[string]int
+				StopGrace             string `yaml:"stop_grace_period"`
+			}
+			Volumes map[string]struct{}
+		}
+		d := yaml.NewDecoder(strings.NewReader(readRepo(t, name)))
+		d.KnownFields(true)
+		if err := d.Decode(&file); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		relay := file.Services["relay"]
+		if !relay.ReadOnly || !slices.Equal(relay.CapDrop, []string{"ALL"}) || relay.MemLimit == "" || relay.PIDs == 0 || relay.Ulimits["nofile"] == 0 || relay.StopGrace == "" {
+			t.Errorf("%s: the relay is not confined: %+v", name, relay)
+		}
+		for _, service := range file.Services {
+			for _, v := range service.Volumes {
+				if from, _, _ := strings.Cut(v, ":"); !strings.HasPrefix(from, "./") {
+					if _, ok := file.Volumes[from]; !ok {
+						t.Errorf("%s: no volume %q", name, from)
+					}
+				}
+			}
+		}
 	}
 }
