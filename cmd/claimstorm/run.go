@@ -136,10 +136,10 @@ func startRelay(path string) (*ownRelay, error) {
 			return nil, fmt.Errorf("start %s: it ended, or did not say within %s where it listens", path, startWithin)
 		}
 		if _, addr, ok := strings.Cut(strings.TrimSpace(line), "http://"); ok {
-			if addr, isJournal := strings.CutSuffix(addr, "/claims"); isJournal {
-				r.admin = "http://" + addr
-			} else if r.url == "" {
+			if r.url == "" { // it names where it serves clients first, and then its pages
 				r.url = "ws://" + addr
+			} else {
+				r.admin = "http://" + strings.TrimSuffix(addr, "/")
 			}
 		}
 	}
