@@ -138,6 +138,7 @@ func TestEachAttemptCountsOnce(t *testing.T) {
 	r := run(t, cfg)
 	holder := r.daemon("home")
 	holder.living()
+	r.until("home", "granted", 1) // before another comes
 	loser := r.daemon("home")
 	if code := <-loser.living(); code != 4409 {
 		t.Fatalf("the loser is closed with %d", code)
