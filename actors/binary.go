@@ -205,7 +205,7 @@ func (b *binary) received(m messages.Received) {
 	e := envelope.Parse(m.Bytes)
 	switch e.Kind {
 	case envelope.Malformed:
-		b.dropped(tally.Malformed)
+		b.dropped(tally.Malformed, malformed)
 	case envelope.PushWake:
 		if wake := b.relay.cfg.Wake; wake == nil || !wake(b.server, string(e.Platform), string(e.Token)) {
 			b.relay.counts.Pushes[tally.PushDropped].Add(1)
@@ -217,27 +217,32 @@ func (b *binary) received(m messages.Received) {
 			phone = b.phones.known[messages.ConnID(e.Conn)]
 		}
 		if phone == nil {
-			b.dropped(tally.UnknownConn)
+			b.dropped(tally.UnknownConn, unknownConn)
 			return
 		}
 		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing})
 	}
 }
 
-// pushDropped is a wake that was not granted: an envelope that is not among those that went nowhere.
-const pushDropped = tally.UnknownConn + 1
+// complaint is an envelope that came to nothing, as it is told of in the log (docs/protocol.md 3).
+type complaint uint8
 
-// complaints are the log events of envelopes that came to nothing (docs/protocol.md 3).
-var complaints = [...]string{tally.Malformed: "malformed_envelope", tally.UnknownConn: "unknown_conn_id", pushDropped: "push_wake_dropped"}
+const (
+	malformed complaint = iota
+	unknownConn
+	pushDropped // a wake that was not granted; the envelope itself is not among those that went nowhere
+)
+
+var complaints = [...]string{malformed: "malformed_envelope", unknownConn: "unknown_conn_id", pushDropped: "push_wake_dropped"}
 
 // dropped counts and logs an envelope that went nowhere.
-func (b *binary) dropped(kind tally.Drop) {
+func (b *binary) dropped(kind tally.Drop, why complaint) {
 	b.relay.counts.Envelopes[kind].Add(1)
-	b.complain(kind)
+	b.complain(why)
 }
 
 // complain logs, at most once a second.
-func (b *binary) complain(kind tally.Drop) {
+func (b *binary) complain(kind complaint) {
 	now := b.relay.age()
 	if b.complained[kind] != 0 && now-b.complained[kind] < time.Second {
 		return
