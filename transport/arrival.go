@@ -28,6 +28,7 @@ type arrival struct {
 	early []byte // was read together with the PROXY header, and follows it
 
 	requested atomic.Bool
+	since     time.Time // when it came to the door, or its latest request; guarded by the door's mutex
 
 	// From here on of connections below TLS only, and the reader's.
 	raw syscall.RawConn // nil where reads always wait
@@ -106,6 +107,24 @@ func (a *arrival) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// unread reports whether something of a first request has come that nobody has read yet.
+func (a *arrival) unread() (some bool) {
+	tcp, ok := a.Conn.(syscall.Conn)
+	if !ok || a.requested.Load() {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // Read would wait for the one that reads
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		some = err == nil && n > 0
+	})
+	return some
+}
+
 // header reads the PROXY header, once.
 func (a *arrival) header() {
 	if a.proxy.kind != noProxy {
@@ -140,30 +159,68 @@ func unspecified(br *bufio.Reader) {
 	}
 }
 
-// door holds the connections that have arrived and are no WebSockets: not yet, or never. There is room for so many. One
-// more, and the one that nothing was heard of for the longest time has to go: so who says nothing, or slowly, keeps out
-// nobody, however many he is.
-type door struct {
-	room int
-	lost atomic.Int64 // ended before a request had come of them
-	out  atomic.Int64 // had to go for want of room
+// patience is how long a connection may be at the door before it may have to go: the round trips of a TLS handshake.
+const patience = 250 * time.Millisecond
 
-	mu     sync.Mutex // guards the two below
-	inside list.List  // of *arrival, the longest silent first
+// door holds the connections that have arrived and are no WebSockets: not yet, or never. There is room for so many. Who comes
+// when it is full waits to be accepted until somebody leaves, or the one that has been there for the longest time without a
+// request has had its time, and has to go. So a whole fleet that dials at once gets in, as fast as it can be served, and who
+// says nothing, or slowly, keeps out nobody, however many he is.
+type door struct {
+	room     int
+	patience time.Duration
+	lost     atomic.Int64 // ended before a request had come of them
+	out      atomic.Int64 // had to go for want of room
+
+	mu     sync.Mutex // guards what follows
+	left   sync.Cond  // somebody has left, or has had its time
+	inside list.List  // of *arrival, by since
 	places map[*arrival]*list.Element
 }
 
-func newDoor(room int) *door { return &door{room: room, places: make(map[*arrival]*list.Element)} }
+func newDoor(room int) *door {
+	d := &door{room: room, patience: patience, places: make(map[*arrival]*list.Element)}
+	d.left.L = &d.mu
+	return d
+}
 
+// enter waits until there is a place for a.
 func (d *door) enter(a *arrival) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.places[a] = d.inside.PushBack(a)
-	if d.inside.Len() > d.room {
+	for d.inside.Len() >= d.room {
 		longest := d.inside.Front().Value.(*arrival)
-		d.remove(longest)
-		d.out.Add(1)
-		_ = longest.Close() // whoever serves it finds out
+		switch due := d.patience - time.Since(longest.since); {
+		case due > 0:
+			d.wait(due)
+		case longest.unread():
+			d.renew(longest) // it is the relay that was slow
+		default:
+			d.remove(longest)
+			d.out.Add(1)
+			_ = longest.Close() // whoever serves it finds out
+		}
+	}
+	a.since = time.Now()
+	d.places[a] = d.inside.PushBack(a)
+}
+
+// wait waits until somebody has left, at most for so long. Of a door that is locked.
+func (d *door) wait(due time.Duration) {
+	timer := time.AfterFunc(due, func() {
+		d.mu.Lock() // or it could come before the Wait
+		defer d.mu.Unlock()
+		d.left.Broadcast()
+	})
+	d.left.Wait()
+	timer.Stop()
+}
+
+// renew begins a's time anew.
+func (d *door) renew(a *arrival) {
+	if e := d.places[a]; e != nil {
+		a.since = time.Now()
+		d.inside.MoveToBack(e)
 	}
 }
 
@@ -171,6 +228,7 @@ func (d *door) remove(a *arrival) {
 	if e := d.places[a]; e != nil {
 		delete(d.places, a)
 		d.inside.Remove(e)
+		d.left.Broadcast()
 	}
 }
 
@@ -185,9 +243,7 @@ func (d *door) follow(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:
 		a.requested.Store(true)
-		if e := d.places[a]; e != nil {
-			d.inside.MoveToBack(e)
-		}
+		d.renew(a)
 	case http.StateHijacked:
 		d.remove(a)
 	case http.StateClosed:
@@ -210,7 +266,7 @@ type listener struct {
 	trusted networks // who may send PROXY headers
 }
 
-// Accept implements net.Listener. It waits for nothing but connections.
+// Accept implements net.Listener. It waits for connections, and for room at the door.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()

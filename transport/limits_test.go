@@ -1,14 +1,17 @@
 package transport
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -370,33 +373,117 @@ func TestForwardedHops(t *testing.T) {
 	}
 }
 
-// TestDoorTurnsOutTheLongestSilent, and whoever was heard of is not that.
+// TestDoorTurnsOutTheLongestSilent, not before it has had its time, and whoever has asked for something is not that.
 func TestDoorTurnsOutTheLongestSilent(t *testing.T) {
-	d := newDoor(2)
-	var in []*arrival
-	var peers []net.Conn
-	for range 4 {
-		c, peer := net.Pipe()
-		defer peer.Close()
-		in, peers = append(in, &arrival{Conn: c}), append(peers, peer)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(2)
+		var in []*arrival
+		var peers []net.Conn
+		for range 4 {
+			c, peer := net.Pipe()
+			defer peer.Close()
+			in, peers = append(in, &arrival{Conn: c}), append(peers, peer)
+		}
+		began := time.Now()
+		d.enter(in[0])
+		d.enter(in[1])
+		time.Sleep(patience / 2) //nolint:forbidigo // in a bubble
+		d.follow(in[0], http.StateActive)
+		d.enter(in[2]) // in[1] has to go
+		if took := time.Since(began); took != patience {
+			t.Errorf("the longest silent had %v, want %v", took, patience)
+		}
+		if _, err := peers[1].Read(make([]byte, 1)); err != io.EOF {
+			t.Fatalf("the longest silent is told %v", err)
+		}
+		d.follow(in[1], http.StateClosed)
+		go d.follow(in[0], http.StateHijacked) // and so its place is free
+		d.enter(in[3])
+		if took := time.Since(began); took != patience {
+			t.Errorf("a place that was left is given %v later", took-patience)
+		}
+		if d.inside.Len() != 2 || len(d.places) != 2 || d.out.Load() != 1 || d.lost.Load() != 1 {
+			t.Errorf("%d inside, %d places, %d had to go, %d came to nothing", d.inside.Len(), len(d.places), d.out.Load(), d.lost.Load())
+		}
+		for _, i := range []int{0, 2, 3} {
+			go func() { _, _ = peers[i].Write([]byte("x")) }()
+			if _, err := in[i].Read(make([]byte, 1)); err != nil {
+				t.Errorf("number %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// TestNobodyPaysForASlowRelay: whose request lies there unread is not the one that is silent.
+func TestNobodyPaysForASlowRelay(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	d.enter(in[0])
-	d.enter(in[1])
-	d.follow(in[0], http.StateActive)
-	d.enter(in[2]) // in[1] has to go
-	if _, err := peers[1].Read(make([]byte, 1)); err != io.EOF {
-		t.Fatalf("the longest silent is told %v", err)
+	defer tcp.Close()
+	d := newDoor(1)
+	l := &listener{Listener: tcp, door: d}
+	arrives := func(says string) *arrival {
+		peer, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { peer.Close() })
+		_, _ = io.WriteString(peer, says)
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c.(*arrival)
 	}
-	d.follow(in[1], http.StateClosed)
-	d.follow(in[0], http.StateHijacked) // and so its place is free
-	d.enter(in[3])
-	if d.inside.Len() != 2 || len(d.places) != 2 || d.out.Load() != 1 || d.lost.Load() != 1 {
-		t.Errorf("%d inside, %d places, %d had to go, %d came to nothing", d.inside.Len(), len(d.places), d.out.Load(), d.lost.Load())
+	heard := arrives("GET")
+	d.mu.Lock()
+	heard.since = heard.since.Add(-time.Hour)
+	d.patience = time.Minute // from now on, which is more than this test may take
+	d.mu.Unlock()
+	go func() {
+		for {
+			d.mu.Lock()
+			renewed := time.Since(heard.since) < time.Minute
+			d.mu.Unlock()
+			if renewed || d.out.Load() > 0 {
+				d.follow(heard, http.StateHijacked)
+				return
+			}
+			runtime.Gosched()
+		}
+	}()
+	arrives("")
+	if n := d.out.Load(); n != 0 {
+		t.Errorf("%d had to go", n)
 	}
-	for _, i := range []int{0, 2, 3} {
-		go func() { _, _ = peers[i].Write([]byte("x")) }()
-		if _, err := in[i].Read(make([]byte, 1)); err != nil {
-			t.Errorf("number %d: %v", i, err)
+}
+
+// TestWholeFleetGetsIn: who dials while the door is full of others that do waits, and is served.
+func TestWholeFleetGetsIn(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fleet []*bufio.Reader
+	for range 50 {
+		c, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+		fleet = append(fleet, bufio.NewReader(c))
+	}
+	d := newDoor(4)
+	d.patience = time.Hour
+	srv := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ConnState: d.follow}
+	defer srv.Close()
+	go func() { _ = srv.Serve(&listener{Listener: tcp, door: d}) }()
+	for i, c := range fleet {
+		if resp, err := http.ReadResponse(c, nil); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("number %d: %v, %v", i, resp, err)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (s *server) seriesOfSockets(m series) {
 	m.gauge("outbox_longest_bytes", "What waits for the connection for which most does.", func() int64 { _, most := set.outboxes(); return most })
 	m.counter("heartbeat_losses_total", "Connections that were given up because nothing was heard of them.", nil, set.lost.Load)
 	m.counter("arrivals_lost_total", "Connections that ended before a request had come of them: too slow, junk, headers beyond the limit, or gone again.", nil, s.door.lost.Load)
-	m.counter("arrivals_evicted_total", "Connections without a request that had to go for want of room, the longest silent first.", nil, s.door.out.Load)
+	m.counter("arrivals_evicted_total", "Connections without a request that had to go for want of room, those first that had been there for the longest time.", nil, s.door.out.Load)
 	for v := range verdicts {
 		m.counter("close_frames_sent_total", "Close frames that have gone out: by the relay's own code, echoed to a peer, or ordered by a binary.",
 			prometheus.Labels{"code": v.String()}, set.verdicts[v].Load)
