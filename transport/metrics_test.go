@@ -161,8 +161,10 @@ func TestEachAttemptCountsOnce(t *testing.T) {
 		r.say(r.addr, req) // no attempt
 	}
 	got := r.scrape()
-	for value(got, "close_frames_sent_total", "code=4404") < 1 { // counted behind the write
-		got = r.scrape()
+	for _, code := range []string{"code=4409", "code=4429", "code=4404"} { // counted behind the write
+		for value(got, "close_frames_sent_total", code) < 1 {
+			got = r.scrape()
+		}
 	}
 	for _, c := range []struct {
 		want  float64
