@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -11,7 +12,7 @@ import (
 )
 
 // accept upgrades a request by the library's handshake and takes the connection from there: frames are read and written here
-// (docs/decisions/0004). Where the handshake fails the response has been written; else gone is called once the connection is gone.
+// (docs/decisions/0004). Where the handshake fails the answer has been written; else greet will, and gone is called once the connection is gone.
 func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketKind, gone func()) (*socket, error) {
 	h := &hijacker{ResponseWriter: w}
 	// Any Origin: a page in a browser cannot set the headers of docs/protocol.md 1, so it never comes past the gate.
@@ -20,7 +21,7 @@ func (set *sockets) accept(w http.ResponseWriter, r *http.Request, kind *socketK
 		return nil, err
 	}
 	_ = c.CloseNow() // of the library's end only, see detached: it would stay for ever, by its finalizer
-	s := &socket{set: set, kind: kind, conn: h.conn, early: h.early, gone: gone}
+	s := &socket{set: set, kind: kind, conn: h.conn, early: h.early, gone: gone, out: outbox{rest: h.answer, writing: true}}
 	s.unwrap()
 	s.paused.Store(kind.paused)
 	s.heard.Store(set.now())
@@ -60,11 +61,19 @@ func (s *socket) tcp() net.Conn {
 // direct: what is read and written is what goes over the descriptor.
 func (s *socket) direct() bool { return s.raw != nil && s.below == nil }
 
-// hijacker hands the library a connection that it can write its response to and no more, and keeps the real one.
+// hijacker hands the library a connection to let go of, and keeps the real one, with the answer to the upgrade.
 type hijacker struct {
 	http.ResponseWriter
-	conn  net.Conn
-	early []byte // what the client sent behind its request
+	conn   net.Conn
+	answer []byte // to the upgrade, not written yet
+	early  []byte // what the client sent behind its request
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (h *hijacker) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols { // which is what Hijack is for
+		h.ResponseWriter.WriteHeader(status)
+	}
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -73,6 +82,10 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	h.conn = conn
+	answer := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Header().Write(answer) // to memory
+	answer.WriteString("\r\n")
+	h.answer = answer.Bytes()
 	if n := rw.Reader.Buffered(); n > 0 {
 		b, _ := rw.Peek(n)
 		h.early = append([]byte(nil), b...)

@@ -680,3 +680,45 @@ func TestLoserHoldsNoGoroutine(t *testing.T) {
 	}
 	set.waitEmpty(context.Background())
 }
+
+// TestUpgradeIsAnsweredBehindTheClaim: before start, by when its actor has claimed or joined, a connection says nothing; then the answer
+// goes ahead of all else.
+func TestUpgradeIsAnsweredBehindTheClaim(t *testing.T) {
+	set := testSockets(t, socketConfig{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := set.accept(w, r, &socketKind{maxMessage: 1 << 20}, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.ping([]byte("queued"))
+		if r.URL.Path == "/unanswered" {
+			s.cut()
+			return
+		}
+		s.start(recorder{s, make(chan messages.FromSocket, 2)})
+	}))
+	defer srv.Close()
+	dial := func(path string) (net.Conn, *http.Response, error) {
+		c, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(&oneByte{c}), nil)
+		return c, resp, err
+	}
+	if _, resp, err := dial("/unanswered"); err == nil {
+		t.Errorf("not started, and answered %s", resp.Status)
+	}
+	c, resp, err := dial("/")
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatal(resp, err)
+	}
+	if op, payload, err := readFrame(c); op != opPing || string(payload) != "queued" {
+		t.Errorf("behind the answer: %d %q %v", op, payload, err)
+	}
+	c.Close()
+	set.waitEmpty(t.Context())
+}

@@ -58,7 +58,7 @@ func (b *batch) free() {
 // that writes what has gathered until nothing is left; nobody else ever waits for the network. A lone frame waits for
 // nothing, and what comes while it is written goes out together.
 type outbox struct {
-	rest    []byte   // the end of what has gone out in part: before anything else
+	rest    []byte   // the answer to the upgrade, or the end of what has gone out in part: before anything else
 	control []byte   // pings and pongs, which go ahead of queued data (RFC 6455 5.5)
 	full    []*batch // the queue, oldest first, but for its end
 	last    *batch   // its end, which grows; a close frame is the last thing in it

@@ -106,8 +106,9 @@ func (s *socket) call(name messages.ConnID) {
 	s.name = name
 }
 
-// start begins to tell in what comes. What ended the connection before is told now.
+// start answers the upgrade, and begins to tell in what comes. What ended the connection before is told now.
 func (s *socket) start(in inbox) {
+	s.greet()
 	s.mu.Lock()
 	if s.out.closing { // its actor has closed it already: refused at once
 		s.mu.Unlock()
@@ -121,6 +122,14 @@ func (s *socket) start(in inbox) {
 		s.mu.Unlock()
 	}
 	s.set.begin(s)
+}
+
+// greet lets the answer to the upgrade go out, and what was queued behind it. Not before the actor has claimed or joined: whoever
+// has read it comes before who dials after that (docs/protocol.md 1).
+func (s *socket) greet() {
+	s.mu.Lock()
+	s.out.writing = false // as accept has left it, to hold all of it back
+	s.startWriting(true)
 }
 
 // ended tells, once, that nothing more will be read, and how the connection should be closed.
