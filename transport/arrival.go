@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -135,6 +136,7 @@ func (a *arrival) header() {
 func (a *arrival) readHeader() {
 	_ = a.SetReadDeadline(time.Time{})
 	br := bufio.NewReaderSize(a.Conn, 256)
+	wholeLine(br)
 	unspecified(br)
 	h, err := proxyproto.Read(br)
 	switch {
@@ -147,6 +149,20 @@ func (a *arrival) readHeader() {
 		return
 	}
 	a.early, _ = br.Peek(br.Buffered())
+}
+
+// wholeLine waits for all of a version 1 header: the library takes one that comes in pieces for none.
+func wholeLine(br *bufio.Reader) {
+	const longest = 107
+	for n := len(proxyproto.SIGV1); n <= longest; n = br.Buffered() + 1 {
+		if _, err := br.Peek(n); err != nil {
+			return
+		}
+		b, _ := br.Peek(br.Buffered())
+		if !bytes.HasPrefix(b, proxyproto.SIGV1) || bytes.IndexByte(b, '\n') >= 0 {
+			return
+		}
+	}
 }
 
 // unspecified makes a version 2 header of command PROXY and family AF_UNSPEC one of command LOCAL, which says the same: the library
@@ -232,17 +248,36 @@ func (d *door) remove(a *arrival) {
 	}
 }
 
-// follow is net/http's hook: where a connection stands.
-func (d *door) follow(c net.Conn, state http.ConnState) {
+// arrivalKey is under what a request's context has its arrival.
+type arrivalKey struct{}
+
+// guard has srv tell the door where its connections stand.
+func (d *door) guard(srv *http.Server) {
+	srv.ConnState = d.follow
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, arrivalKey{}, arrivalOf(c))
+	}
+	h := srv.Handler
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Context().Value(arrivalKey{}).(*arrival).requested.Store(true)
+		h.ServeHTTP(w, r)
+	})
+}
+
+func arrivalOf(c net.Conn) *arrival {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
 	}
-	a := c.(*arrival)
+	return c.(*arrival)
+}
+
+// follow is net/http's hook: where a connection stands. To it one is active of which some bytes have come, whatever they are.
+func (d *door) follow(c net.Conn, state http.ConnState) {
+	a := arrivalOf(c)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch state {
 	case http.StateActive:
-		a.requested.Store(true)
 		d.renew(a)
 	case http.StateHijacked:
 		d.remove(a)

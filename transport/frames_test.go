@@ -127,7 +127,7 @@ func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair 
 		t.Fatal(err)
 	}
 	srv := (&server{}).http(l.handler)
-	srv.ConnState = l.door.follow
+	l.door.guard(srv)
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	tcp, err := net.Dial("tcp", l.Addr().String())

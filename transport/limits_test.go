@@ -231,7 +231,7 @@ func TestLimitsInTheirOrder(t *testing.T) {
 	}
 }
 
-// TestWhereAConnectionComesFrom, as the PROXY header says: v1 or v2, at once or in pieces, with more behind it.
+// TestWhereAConnectionComesFrom, as the PROXY header says: v1 or v2, with more behind it.
 func TestWhereAConnectionComesFrom(t *testing.T) {
 	var log loglines
 	cfg := anywhere(testConfig())
@@ -293,6 +293,30 @@ func TestWhereAConnectionComesFrom(t *testing.T) {
 					t.Errorf("%s: want remote=%s in %s", what, c.remote, line)
 				}
 			}
+		}
+	}
+}
+
+// TestProxyHeaderMayComeInPieces, each of which is one read.
+func TestProxyHeaderMayComeInPieces(t *testing.T) {
+	for _, header := range []string{
+		proxied("192.0.2.1"), proxied("2001:db8::1"), "PROXY UNKNOWN\r\n",
+		string(proxyproto.SIGV2) + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x01\x02\x01\x03", string(proxyproto.SIGV2) + "\x21\x00\x00\x00",
+	} {
+		c, peer := net.Pipe()
+		defer peer.Close()
+		go func() {
+			for _, b := range []byte(header + "behind") {
+				_, _ = peer.Write([]byte{b})
+			}
+		}()
+		a := &arrival{Conn: c, until: time.Now().Add(time.Minute), proxy: proxyHeader{kind: proxyRequired}}
+		b := make([]byte, len("behind"))
+		if _, err := io.ReadFull(a, b); err != nil || string(b) != "behind" {
+			t.Errorf("%q: behind it comes %q, %v", header, b, err)
+		}
+		if from := a.RemoteAddr().String(); strings.HasPrefix(header, "PROXY TCP") && !strings.HasSuffix(from, ":1234") {
+			t.Errorf("%q: from %s", header, from)
 		}
 	}
 }
@@ -485,6 +509,44 @@ func TestWholeFleetGetsIn(t *testing.T) {
 		if resp, err := http.ReadResponse(c, nil); err != nil || resp.StatusCode != 200 {
 			t.Fatalf("number %d: %v, %v", i, resp, err)
 		}
+	}
+}
+
+// TestArrivalsThatComeToNothingAreCounted: whatever has come of them, if it was no request.
+func TestArrivalsThatComeToNothingAreCounted(t *testing.T) {
+	l := &listener{door: newDoor(16)}
+	var err error
+	if l.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	srv := (&server{}).http(http.NotFoundHandler())
+	l.door.guard(srv)
+	go srv.Serve(l)
+	defer srv.Close()
+	for _, text := range []string{
+		"", "GET /v1/server HTTP/1.1\r\nHost: rel", "\x16\x03\x01\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nX-Padding: " + strings.Repeat("x", headerBytes+5<<10) + "\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\nand then junk",
+	} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, text)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c) // until the relay is done with it
+		c.Close()
+	}
+	inside := func() int {
+		l.door.mu.Lock()
+		defer l.door.mu.Unlock()
+		return len(l.door.places)
+	}
+	for inside() > 0 {
+		runtime.Gosched()
+	}
+	if n := l.door.lost.Load(); n != 5 {
+		t.Errorf("%d came to nothing, want 5", n)
 	}
 }
 

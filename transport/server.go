@@ -168,7 +168,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 			continue
 		}
 		public := s.http(l.handler)
-		public.ConnState = l.door.follow
+		l.door.guard(public)
 		s.sockets.goroutine(func() { errs <- public.Serve(l) })
 		defer public.Close()
 	}
