@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type flags struct {
 	Domain           string `placeholder:"NAME" group:"Listeners" help:"Serve TLS with a certificate that Let's Encrypt issues for this name."`
 	CertCache        string `placeholder:"DIR" group:"Listeners" help:"Where certificates of --domain are kept: a directory of mode 0700 (pyrycode-relay in the user's cache directory)."`
 	HTTPListen       string `name:"http-listen" default:":80" placeholder:"ADDR" group:"Listeners" help:"Answer the challenges of --domain here (${default})."`
-	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" group:"Listeners" help:"Serve the admin pages (/claims, /slots, /metrics) here; 'off' disables them (${default})."`
+	AdminListen      string `default:"127.0.0.1:9180" placeholder:"ADDR" aliases:"metrics-listen" env:"PYRYCODE_RELAY_ADMIN_LISTEN,PYRYCODE_RELAY_METRICS_LISTEN" group:"Listeners" help:"Serve the admin pages (/claims, /slots, /metrics) here; 'off' disables them (${default})."`
 	AdminAllowRemote bool   `group:"Listeners" help:"Let the admin listener have an address that is not loopback."`
 	AdminTokenFile   string `placeholder:"FILE" group:"Listeners" help:"Where to leave the token that the operator's release wants; by default admin-PORT.token in pyrycode-relay/ under XDG_RUNTIME_DIR, or the user's cache."`
 
@@ -54,9 +55,9 @@ type flags struct {
 	DrainTimeout time.Duration `default:"10s" group:"Shutdown" help:"How long queued frames may take to go out."`
 	DrainSpread  time.Duration `default:"0s" group:"Shutdown" help:"Close the connections evenly over so long; 0 closes all at once."`
 
-	ProxyProtocol      bool           `aliases:"https-proxy-protocol" group:"Addresses" help:"Each connection begins with a PROXY header (v1 or v2) that says where it comes from; one without is dropped."`
-	TrustXForwardedFor bool           `name:"trust-x-forwarded-for" group:"Addresses" help:"X-Forwarded-For says where a request comes from."`
-	TrustedProxies     []netip.Prefix `default:"127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7" placeholder:"CIDR,..." group:"Addresses" help:"From whom either is believed (loopback and private networks)."`
+	ProxyProtocol      bool     `aliases:"https-proxy-protocol" env:"PYRYCODE_RELAY_PROXY_PROTOCOL,PYRYCODE_RELAY_HTTPS_PROXY_PROTOCOL" group:"Addresses" help:"Each connection begins with a PROXY header (v1 or v2) that says where it comes from; one without is dropped."`
+	TrustXForwardedFor bool     `name:"trust-x-forwarded-for" group:"Addresses" help:"X-Forwarded-For says where a request comes from."`
+	TrustedProxies     networks `default:"127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7" placeholder:"CIDR,..." group:"Addresses" help:"From whom either is believed (loopback and private networks)."`
 
 	RateBurst           int  `default:"20" placeholder:"N" group:"Limits" help:"How many upgrades an address may ask for at once; of IPv6 a /64 counts as one. 0 is no limit (${default})."`
 	RatePerMinute       int  `default:"10" placeholder:"N" group:"Limits" help:"And how many more a minute. 0 is no limit (${default})."`
@@ -102,7 +103,7 @@ func (f *flags) Validate() error {
 		{"tls-cert", f.TLSCert, f.TLSCert == "" || f.TLSKey != "", "--tls-key beside it"},
 		{"tls-key", f.TLSKey, f.TLSKey == "" || f.TLSCert != "", "--tls-cert beside it"},
 		{"domain", f.Domain, f.Domain == "" || f.TLSCert == "", "either --domain or --tls-cert"},
-		{"domain", f.Domain, f.Domain == "" || isDomain(f.Domain), "a name such as relay.example.com, without a port"},
+		{"domain", f.Domain, f.Domain == "" || domain.MatchString(f.Domain), "a name such as relay.example.com, of ASCII, without a port"},
 		{"admin-listen", f.AdminListen, f.AdminListen == "off" || isAddr(f.AdminListen), "an address and a port, such as 127.0.0.1:9180, or off"},
 		{
 			"admin-listen", f.AdminListen, f.AdminListen == "off" || f.AdminAllowRemote || isLoopback(f.AdminListen),
@@ -185,9 +186,23 @@ func (f *flags) certificate() transport.Certificate {
 	return transport.Certificate{File: f.TLSCert, KeyFile: f.TLSKey}
 }
 
-// isDomain: what a certificate can be had for, by a name. An address has no letter at its end.
-func isDomain(s string) bool {
-	return strings.Contains(strings.Trim(s, "."), ".") && !strings.ContainsAny(s, ":/ *@") && net.ParseIP(s) == nil
+// domain is what a certificate can be had for, by a name, as a Host header has it: of ASCII, and without a dot at its end.
+var domain = regexp.MustCompile(`^(?i)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$`)
+
+// networks are written with commas between them.
+type networks []netip.Prefix
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *networks) UnmarshalText(text []byte) error {
+	*n = nil
+	for word := range strings.SplitSeq(string(text), ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(word))
+		if err != nil || p.Addr().Is4In6() {
+			return fmt.Errorf("%q: want networks such as 10.0.0.0/8 or fd00::/8, with commas between them", text)
+		}
+		*n = append(*n, p)
+	}
+	return nil
 }
 
 // pushVariable holds the key for push wakes. No flag does: a command line can be read by everybody on the machine.
