@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -213,6 +214,41 @@ func logKeys(call *ast.CallExpr) (keys []ast.Expr) {
 		i++
 	}
 	return keys
+}
+
+// TestEventsAreInTheProtocol: whoever reads a log finds what its lines are about in docs/protocol.md 8.
+func TestEventsAreInTheProtocol(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := 0
+	source(t, []string{"messages", "actors", "transport", "cmd/pyrycode-relay"}, func(file *ast.File, path string) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return true
+			}
+			says := ""
+			switch f := call.Fun.(type) {
+			case *ast.SelectorExpr:
+				says = f.Sel.Name
+			case *ast.Ident: // logDecision's own
+				says = f.Name
+			}
+			event, err := strconv.Unquote(literal(call.Args[0]))
+			if err == nil && slices.Contains([]string{"Debug", "Info", "info", "Warn", "Error"}, says) {
+				events++
+				if !strings.Contains(string(page), "`"+event+"`") {
+					t.Errorf("%s: docs/protocol.md 8 does not say what %s is", path, event)
+				}
+			}
+			return true
+		})
+	})
+	if events < 20 {
+		t.Errorf("%d events were found: this proves nothing", events)
+	}
 }
 
 func literal(e ast.Expr) string {
