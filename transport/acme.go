@@ -47,6 +47,7 @@ type issuer struct {
 
 // newIssuer gives up what it asks the authority for when life is done.
 func newIssuer(life context.Context, cfg ACME, log *slog.Logger) *issuer {
+	cfg.Domain = strings.ToLower(cfg.Domain) // autocert knows it in no other way of writing
 	client := &http.Client{Transport: http.DefaultTransport}
 	if cfg.client != nil {
 		client = cfg.client
@@ -97,7 +98,7 @@ func (i *issuer) challenges() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		r.Host = i.Domain // autocert knows it in no other way of writing
+		r.Host = i.Domain // likewise, and without a port
 		answer.ServeHTTP(w, r)
 	})
 }

@@ -217,3 +217,15 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 		t.Errorf("told of %d times", n)
 	}
 }
+
+// TestChallengesOfADomainInCapitals are answered: a token that nobody has asked for is not found, and not forbidden.
+func TestChallengesOfADomainInCapitals(t *testing.T) {
+	i := newIssuer(t.Context(), ACME{Domain: "Relay.Example.ORG", Cache: t.TempDir()}, testConfig().Log)
+	for _, host := range []string{domain, "RELAY.example.org:80", "relay.example.org."} {
+		r := httptest.NewRequest(http.MethodGet, "http://"+host+"/.well-known/acme-challenge/token", http.NoBody)
+		w := httptest.NewRecorder()
+		if i.challenges().ServeHTTP(w, r); w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", host, w.Code, w.Body)
+		}
+	}
+}
