@@ -264,6 +264,7 @@ func TestFrames(t *testing.T) {
 		{"length with the top bit", []byte{text, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 1}, nil, 1002},
 		{"too big by its header", join(frame(text, []byte("a")), []byte{text, 0x80 | 127, 0, 0, 0, 0, 0, 0x20, 0, 0, 1, 2, 3, 4}), []string{"a"}, 1009},
 		{"too big by its fragments", join(frame(begin, make([]byte, 1<<19)), frame(more, make([]byte, 1<<19)), frame(last, []byte("x"))), nil, 1009},
+		{"too big by a fragment, and beyond any number", join(frame(begin, []byte("a")), []byte{last, 0x80 | 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}), nil, 1009},
 	} {
 		inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
 			t.Run(tc.name, func(t *testing.T) {

@@ -355,7 +355,7 @@ func (r *reading) consume() {
 			r.held = true
 			return
 		}
-		if int64(len(r.message))+h.length > int64(r.kind.maxMessage) {
+		if h.length > int64(r.kind.maxMessage-len(r.message)) { // a sum might overflow
 			r.ended(messages.CloseTooBig, messages.ReasonTooBig, false)
 			continue
 		}
