@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -397,6 +398,29 @@ func TestSlowMessageEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMessageThatNeverEndsIsTooSlow, however fast its fragments come: there is always something to read.
+func TestMessageThatNeverEndsIsTooSlow(t *testing.T) {
+	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
+		p := connect(t, set(socketConfig{ReadTimeout: 20 * time.Millisecond}), frame(begin, nil))
+		fragments := bytes.Repeat(frame(more, nil), 1000)
+		var over atomic.Bool
+		var hurry sync.WaitGroup
+		hurry.Go(func() {
+			for !over.Load() {
+				if _, err := p.peer.Write(fragments); err != nil {
+					return
+				}
+			}
+		})
+		_, end := said(p.told)
+		over.Store(true)
+		hurry.Wait()
+		if end.Code != messages.ClosePolicy || end.Reason != messages.ReasonTooSlow {
+			t.Fatal(end)
+		}
+	})
 }
 
 // TestMessageThatBeginsBehindAnotherHasItsTime: the first keeps the connection awake for a moment, and that moment's end is no

@@ -188,10 +188,6 @@ func (r *reading) more() bool {
 	if linger && r.lingered() && isTimeout(err) {
 		return false
 	}
-	if isTimeout(err) {
-		r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
-		return true
-	}
 	return r.got(err)
 }
 
@@ -304,12 +300,17 @@ func (r *reading) setDeadline(d time.Duration) {
 	_ = r.conn.SetReadDeadline(at)
 }
 
+// got takes how a read ended. It reports false where that was the last.
 func (r *reading) got(err error) bool {
-	if err != nil {
+	switch {
+	case err == nil:
+		r.heard.Store(r.set.now())
+	case isTimeout(err): // of the message, also where the read would not have waited
+		r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
+	default:
 		r.nothingComes()
 		return false
 	}
-	r.heard.Store(r.set.now())
 	return true
 }
 
