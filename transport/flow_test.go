@@ -461,6 +461,22 @@ func TestShutdownDrains(t *testing.T) {
 	r.stop()
 }
 
+// TestShutdownWithoutADrainSaysSo: no time for what is queued is time enough for close frames.
+func TestShutdownWithoutADrainSaysSo(t *testing.T) {
+	cfg := testConfig()
+	cfg.DrainTimeout = 0
+	r := run(t, cfg)
+	var all []*websocket.Conn
+	for n := range 20 {
+		all = append(all, r.claims(fmt.Sprint("home-", n)))
+	}
+	go r.stop()
+	for _, c := range all {
+		wantClose(t, c, 1001, "relay shutting down")
+	}
+	r.stop()
+}
+
 // TestHeldBackPhoneIsNotGivenUp: while the relay does not read from a phone, its silence does not count, and the pings that it sent
 // before are answered; the one behind the frame that is held back is answered when that has crossed.
 func TestHeldBackPhoneIsNotGivenUp(t *testing.T) {

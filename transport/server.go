@@ -84,7 +84,7 @@ const (
 	// answerTimeout bounds what a peer may take to take an answer. An upgraded connection leaves both bounds behind.
 	answerTimeout = 30 * time.Second
 	// adminBuffer is what the kernel may hold for one that asks the admin listener and does not read, and lastWords how long what such
-	// a one is told may take to go out at the end.
+	// a one is told may take to go out at the end; and close frames, where nothing else may.
 	adminBuffer = 64 << 10
 	lastWords   = time.Second
 	// retryAfter is what a client is told that comes at a bad time.
@@ -340,9 +340,13 @@ func (s *server) shutDown(cut context.Context) {
 	s.mu.Unlock()
 	s.arrived.Wait()
 	s.relay.ShutDown()
-	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+s.cfg.DrainTimeout)
+	how, within := messages.Ended{Code: messages.CloseGoingAway, Reason: messages.ReasonShuttingDown, Drain: true}, s.cfg.DrainTimeout
+	if within == 0 { // nothing that is queued goes out, but why it does not has to be said
+		how.Drain, within = false, lastWords
+	}
+	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+within)
 	defer cancel()
-	s.sockets.closeAll(ctx, messages.CloseGoingAway, messages.ReasonShuttingDown, s.cfg.DrainSpread)
+	s.sockets.closeAll(ctx, how, s.cfg.DrainSpread)
 	s.unwatch()
 	s.relay.Stop()
 }

@@ -171,11 +171,11 @@ func (set *sockets) connections() map[messages.ConnID]admin.Connection {
 	return known
 }
 
-// closeAll ends every connection with this verdict, spread evenly over spread, and waits until they are gone. When ctx is done
+// closeAll ends every connection in this way, spread evenly over spread, and waits until they are gone. When ctx is done
 // it cuts what is left.
-func (set *sockets) closeAll(ctx context.Context, code messages.CloseCode, reason string, spread time.Duration) {
+func (set *sockets) closeAll(ctx context.Context, how messages.Ended, spread time.Duration) {
 	all := set.all(nil)
-	pace(ctx, spread, len(all), func(i int) { all[i].ended(code, reason, true) })
+	pace(ctx, spread, len(all), func(i int) { all[i].ended(how.Code, how.Reason, how.Drain) })
 	set.waitEmpty(ctx)
 	for _, s := range set.all(all[:0]) {
 		s.Close(messages.CloseNone, "")
