@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,27 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command as a shell sees it.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Condition: func(cond string) (bool, error) {
+		if cond != "root" {
+			return false, fmt.Errorf("no condition %q", cond)
+		}
+		return os.Geteuid() == 0, nil
+	}})
+}
+
+// TestExcessCapabilities: what a process may raise at any time counts as what it has.
+func TestExcessCapabilities(t *testing.T) {
+	for status, want := range map[string]uint64{
+		"": 0,
+		"CapInh:\t0000000000002000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n": 0,
+		"CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\n": 0,
+		"CapInh:\t0000000000000000\nCapPrm:\t0000000000002400\nCapEff:\t0000000000000000\n": 0x2000,
+		"CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n": 0x1fffffffbff,
+	} {
+		if got := excessCapabilities(status); got != want {
+			t.Errorf("%q: %#x, want %#x", status, got, want)
+		}
+	}
 }
 
 // TestReadmeNamesEveryFlag with its default, and no other.
