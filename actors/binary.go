@@ -248,7 +248,7 @@ func (b *binary) complain(kind complaint) {
 		return
 	}
 	b.complained[kind] = now
-	b.relay.log.Warn(complaints[kind], "server_id", b.server, "conn_id", b.conn)
+	b.relay.cfg.Aside.Warn(complaints[kind], "server_id", b.server, "conn_id", b.conn)
 }
 
 // over: the peer is gone, or is to go. The registry hears of it before any time is spent on closing.

@@ -47,6 +47,7 @@ type Config struct {
 	// nil: it never will.
 	Wake     func(server messages.ServerID, platform, token string) bool
 	Log      *slog.Logger // nil: nothing is logged
+	Aside    *slog.Logger // what connections have to say; it has to wait for nobody. nil: Log
 	Recorder Recorder     // nil: nothing is recorded
 
 	// Of tests.
@@ -98,6 +99,9 @@ func (in *Inbox) Tell(m messages.FromSocket) {
 func Start(cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Aside == nil {
+		cfg.Aside = cfg.Log
 	}
 	orDefault(&cfg.Slots.MaxPhones, defaultMaxPhones)
 	orDefault(&cfg.MaxFrameBytes, defaultMaxFrame)

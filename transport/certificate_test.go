@@ -91,6 +91,16 @@ func (l *loglines) count(event string) int {
 	return strings.Count(l.text.String(), "msg="+event+" ")
 }
 
+// await waits until the event was logged, and counts it.
+func (l *loglines) await(event string) (n int) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ; n == 0; n = l.count(event) {
+		<-tick.C
+	}
+	return n
+}
+
 func (l *loglines) log() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // served is the certificate that a relay shows.

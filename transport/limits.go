@@ -17,7 +17,7 @@ import (
 // limits is how much is let in of whom (docs/protocol.md 7). It is asked before an upgrade, and never of a connection that is
 // established.
 type limits struct {
-	log         *slog.Logger
+	log         *slog.Logger // that waits for nobody
 	burst       int
 	rate        rate.Limit
 	loopback    bool // limits the rate of loopback addresses too
@@ -34,9 +34,9 @@ type limits struct {
 // maxRemembered is how many addresses' rates are remembered: as many as a /16 has, in some 30 MB.
 const maxRemembered = 1 << 16
 
-func newLimits(cfg *Config) *limits {
+func newLimits(cfg *Config, log *slog.Logger) *limits {
 	l := &limits{
-		log: cfg.Log, burst: cfg.RateBurst, rate: rate.Limit(float64(cfg.RatePerMinute) / 60), loopback: cfg.RateLoopback,
+		log: log, burst: cfg.RateBurst, rate: rate.Limit(float64(cfg.RatePerMinute) / 60), loopback: cfg.RateLoopback,
 		connections: cfg.MaxConnectionsPerIP, live: make(map[netip.Addr]int),
 		limited: rate.Sometimes{Interval: time.Second}, full: rate.Sometimes{Interval: time.Second},
 		expiry: rate.Sometimes{Interval: time.Minute},

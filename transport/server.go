@@ -97,6 +97,7 @@ const (
 // server is one running relay: its listeners, its sockets and its actors.
 type server struct {
 	cfg                  Config
+	aside                *slog.Logger // for who must not wait
 	relay                *actors.Relay
 	recorder             *recording // nil: nobody records
 	sockets              *sockets
@@ -114,7 +115,7 @@ type server struct {
 	arrived  sync.WaitGroup // the same, for a shutdown to wait for
 }
 
-// Run serves until ctx is done, then shuts down in order (docs/protocol.md 7): not ready, no upgrades; slots given back;
+// Run serves until ctx is done, whose cause is why, then shuts down in order (docs/protocol.md 7): not ready, no upgrades; slots given back;
 // connections closed; admin listener last. It returns nil after a whole shutdown. Where cut is done too, it ends at once.
 func Run(ctx, cut context.Context, cfg Config) error {
 	set, err := newSockets(socketConfig{
@@ -125,13 +126,14 @@ func Run(ctx, cut context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	aside := set.newAside(cfg.Log.Handler())
 	s := &server{
-		cfg: cfg, sockets: set, began: time.Now(), limits: newLimits(&cfg), door: newDoor(doorFor(cfg.MaxConnections)),
+		cfg: cfg, aside: aside, sockets: set, began: time.Now(), limits: newLimits(&cfg, aside), door: newDoor(doorFor(cfg.MaxConnections)),
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
 	defer set.stop()
-	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
+	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, Aside: aside, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
 	if cfg.Record != "" {
 		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
 			return err
@@ -141,7 +143,7 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		defer s.recorder.stop()
 	}
 	s.push = push.New(push.Config{
-		Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: cfg.Log, Count: func(o tally.PushOutcome) { s.relay.Counts().Pushes[o].Add(1) },
+		Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: aside, Count: func(o tally.PushOutcome) { s.relay.Counts().Pushes[o].Add(1) },
 	})
 	defer s.push.Close()
 	ac.Wake = func(server messages.ServerID, platform, token string) bool {
@@ -179,6 +181,7 @@ func (s *server) serve(ctx, cut context.Context) error {
 	select {
 	case err = <-errs:
 	case <-ctx.Done():
+		s.aside.Info("shutting_down", "signal", context.Cause(ctx).Error())
 	}
 	s.handOver()
 	s.shutDown(cut)

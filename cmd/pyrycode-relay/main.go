@@ -143,8 +143,12 @@ func dropEmptyTwins() error {
 	return nil
 }
 
-// stopSlack is what a shutdown may take beside its two flags, for what is cut at their end.
-const stopSlack = 10 * time.Second
+const (
+	// stopSlack is what a shutdown may take beside its two flags, for what is cut at their end.
+	stopSlack = 10 * time.Second
+	// atOnce is what the end may take after a second signal.
+	atOnce = time.Second
+)
 
 var errSecondSignal = errors.New("a second signal: ended at once")
 
@@ -153,17 +157,18 @@ func serve(cfg transport.Config, service manager) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
 	cut, cutNow := context.WithCancelCause(context.Background())
 	defer cutNow(nil)
 	go func() { // ends with the process: a signal may come at any time
 		s := <-signals
-		cfg.Log.Info("shutting_down", "signal", s.String())
 		service.stopping(cfg.DrainSpread + cfg.DrainTimeout + stopSlack)
-		stop()
+		stop(errors.New(s.String()))
 		<-signals
 		cutNow(errSecondSignal)
+		<-time.After(atOnce)
+		os.Exit(exitFailure) // whatever hangs: perhaps nobody reads the log
 	}()
 	return transport.Run(ctx, cut, cfg)
 }
