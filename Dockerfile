@@ -1,5 +1,5 @@
-# The relay alone: one static binary, the certificate authorities that ACME and FCM need, and a place for certificates. No
-# shell, no root. The binary is the same, byte for byte, as that of `make release` (docs/deploy.md).
+# The relay alone: one static binary, the certificate authorities that ACME and FCM need, and a place for certificates and the
+# admin token. No shell, no root. The binary is the same, byte for byte, as that of `make release` (docs/deploy.md).
 FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 ARG TARGETOS
 ARG TARGETARCH
@@ -16,7 +16,8 @@ COPY --from=build /pyrycode-relay /pyrycode-relay
 COPY --from=build --chown=65532:65532 /state/ /var/lib/
 USER 65532:65532
 ENV PYRYCODE_RELAY_PRODUCTION=1 \
-    PYRYCODE_RELAY_CERT_CACHE=/var/lib/pyrycode-relay/certs
+    PYRYCODE_RELAY_CERT_CACHE=/var/lib/pyrycode-relay/certs \
+    PYRYCODE_RELAY_ADMIN_TOKEN_FILE=/var/lib/pyrycode-relay/admin.token
 EXPOSE 8080 8443
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/pyrycode-relay", "healthcheck"]
 ENTRYPOINT ["/pyrycode-relay"]

@@ -191,12 +191,13 @@ func TestUnitGivesTheShutdownItsTime(t *testing.T) {
 // TestComposeFilesAreCompose: each key is one of Compose's, so that a misspelt limit is no limit that is missing; and the relay is
 // confined in each.
 func TestComposeFilesAreCompose(t *testing.T) {
+	token := regexp.MustCompile(`PYRYCODE_RELAY_ADMIN_TOKEN_FILE=(\S+)`).FindStringSubmatch(readRepo(t, "Dockerfile"))
 	for _, name := range []string{"compose.yaml", "compose.caddy.yaml"} {
 		var file struct {
 			Services map[string]struct {
 				Build, Image, Restart string
 				Network               string `yaml:"network_mode"`
-				Ports, Volumes        []string
+				Ports, Volumes, Tmpfs []string
 				Environment           map[string]string
 				DependsOn             []string `yaml:"depends_on"`
 				ReadOnly              bool     `yaml:"read_only"`
@@ -219,6 +220,10 @@ func TestComposeFilesAreCompose(t *testing.T) {
 		relay := file.Services["relay"]
 		if !relay.ReadOnly || !slices.Equal(relay.CapDrop, []string{"ALL"}) || relay.MemLimit == "" || relay.PIDs == 0 || relay.Ulimits["nofile"] == 0 || relay.StopGrace == "" {
 			t.Errorf("%s: the relay is not confined: %+v", name, relay)
+		}
+		mounts := strings.Join(append(relay.Volumes, relay.Tmpfs...), ":") + ":"
+		if !strings.Contains(mounts, filepath.Dir(token[1])+":") {
+			t.Errorf("%s: there is no place for %s", name, token[1])
 		}
 		for _, service := range file.Services {
 			for _, v := range service.Volumes {
