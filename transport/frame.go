@@ -123,17 +123,17 @@ func appendClose(b []byte, code messages.CloseCode, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(code)), reason...)
 }
 
-// closeVerdict is what a peer's close frame is answered with: its own code, or none where it has none; 1002 where it breaks
-// RFC 6455 5.5.1 or 7.4.
-func closeVerdict(payload []byte) messages.CloseCode {
+// closeVerdict is what a peer's close frame is answered with: its own code, or none where it has none; 1002 where it is not as it
+// has to be (RFC 6455 5.5.1, 7.4).
+func closeVerdict(payload []byte) (code messages.CloseCode, ok bool) {
 	if len(payload) == 0 {
-		return messages.CloseNoStatus
+		return messages.CloseNoStatus, true
 	}
 	if len(payload) == 1 || !utf8.Valid(payload[2:]) {
-		return messages.CloseProtocolError
+		return messages.CloseProtocolError, false
 	}
 	if code := messages.CloseCode(binary.BigEndian.Uint16(payload)); code.Sendable() {
-		return code
+		return code, true
 	}
-	return messages.CloseProtocolError
+	return messages.CloseProtocolError, false
 }

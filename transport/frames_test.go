@@ -321,6 +321,40 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// TestCloseFramesAreCountedByWhoChoseThem: the relay, its peer, or a binary for its phone; be it the same code.
+func TestCloseFramesAreCountedByWhoChoseThem(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		send []byte // nil: the actor closes
+		want string
+	}{
+		{"a close frame", closing(4000, ""), "echoed"},
+		{"one without a code", frame(shut, nil), "echoed"},
+		{"one that says that we broke the protocol", closing(1002, ""), "echoed"},
+		{"a broken one", closing(1005, ""), "1002"},
+		{"a broken frame", frame(last, nil), "1002"},
+		{"a frame that is too big", frame(text, make([]byte, 1<<20+1)), "1009"},
+		{"an order", nil, "ordered"},
+	} {
+		set := testSockets(t, socketConfig{})
+		p := connect(t, set, nil)
+		if tc.send == nil {
+			p.Close(messages.CloseProtocolError, "")
+		} else {
+			go p.peer.Write(tc.send) // may be closed in the middle of it
+		}
+		if op, _ := p.read(t); op != opClose {
+			t.Fatalf("%s: opcode %d", tc.name, op)
+		}
+		_, _ = io.Copy(io.Discard, p.peer) // the end: counted by then
+		for v := range verdicts {
+			if n := set.verdicts[v].Load(); (n == 1) != (v.String() == tc.want) {
+				t.Errorf("%s: %d counted as %s, want it as %s", tc.name, n, v, tc.want)
+			}
+		}
+	}
+}
+
 // TestPingsAreAnswered while the connection sleeps, in order and byte for byte, and a half-open end is noticed.
 func TestPingsAreAnswered(t *testing.T) {
 	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {

@@ -357,7 +357,7 @@ func (s *socket) close(code messages.CloseCode, reason string, drop bool) {
 		s.cut()
 		return
 	}
-	o.verdict = verdictOf(code, reason, s.peerDone)
+	o.verdict = s.verdictOf(code, reason)
 	b := o.grow(2 + maxControl)
 	b.bytes = appendClose(b.bytes, code, reason)
 	s.startWriting(false)

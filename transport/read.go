@@ -417,15 +417,16 @@ func (r *reading) control(opcode byte, p []byte) {
 	case opPong:
 		r.ponged(p)
 	case opClose:
+		code, whole := closeVerdict(p)
 		r.mu.Lock()
-		r.peerDone = true
+		r.peerDone, r.echoes = true, whole
 		shut := r.out.shut
 		r.mu.Unlock()
 		if shut {
 			r.cut() // both have said it
 			return
 		}
-		r.ended(closeVerdict(p), "", false)
+		r.ended(code, "", false)
 	}
 }
 

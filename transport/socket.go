@@ -37,6 +37,7 @@ type socket struct {
 	mu       sync.Mutex      // guards what follows
 	name     messages.ConnID // for people; empty until it has one
 	peerDone bool            // its close frame, or the end of its stream, has come
+	echoes   bool            // its close frame has come, and is what it is answered with
 	lost     bool            // nothing can be read
 	idle     bool            // its goroutine lingers in a read that may be ended
 	held     []byte          // read while paused, from the header of a data message on; nobody reads until Resume

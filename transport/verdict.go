@@ -33,15 +33,16 @@ func (v verdict) String() string {
 	return strconv.Itoa(int(ownCodes[v]))
 }
 
-// verdictOf tells the relay's own codes, which have a reason or are for who broke the protocol, from those of others.
-func verdictOf(code messages.CloseCode, reason string, peerDone bool) verdict {
+// verdictOf tells the relay's own codes, which have a reason or are for who broke the protocol, from those of others. The socket is
+// locked.
+func (s *socket) verdictOf(code messages.CloseCode, reason string) verdict {
 	own := slices.Index(ownCodes[:], code)
 	switch {
 	case own >= 0 && reason != "":
 		return verdict(own)
-	case peerDone:
+	case s.echoes:
 		return echoed
-	case code == messages.CloseProtocolError:
+	case code == messages.CloseProtocolError && s.end != nil: // it is what ended the reading, and not a binary's order
 		return verdict(own)
 	}
 	return ordered
