@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +87,8 @@ func TestBrokenRelays(t *testing.T) {
 		{"two winners once in 500", long, checkOneWinner},
 		{"loser closed with 1000", storms, checkLosers},
 		{"loser closed with 1000", churns, "wrong-answer"},
+		{"loser closed with 1001", storms, checkLosers},
+		{"loser closed with 1001", churns, "wrong-answer"},
 		{"wrong reason", storms, checkLosers},
 		{"wrong reason", churns, "wrong-answer"},
 		{"never answered", storms, checkAnswered},
@@ -108,6 +112,26 @@ func TestBrokenRelays(t *testing.T) {
 				t.Errorf("the screen does not name it:\n%s", r.screen)
 			}
 		})
+	}
+}
+
+// TestADeadRelayIsJudged by what it did until then.
+func TestADeadRelayIsJudged(t *testing.T) {
+	t.Parallel()
+	srv := serveFake(t, "wrong reason", func(h http.Handler) *httptest.Server {
+		var srv *httptest.Server
+		var claims atomic.Int64
+		srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if claims.Add(1) == 500 { // of 12 clients and one look at its health in 10 ms: many have been answered
+				srv.Listener.Close()
+			}
+			h.ServeHTTP(w, r)
+		}))
+		return srv
+	})
+	r := claimstorm(t, append(churns, "--duration", "1h", "--url", "ws"+strings.TrimPrefix(srv.URL, "http"))...)
+	if r.code != 1 || !slices.Contains(r.broken(), "wrong-answer") || !strings.Contains(r.screen, "died, or stopped listening") {
+		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
 	}
 }
 

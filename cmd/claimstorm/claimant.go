@@ -74,7 +74,7 @@ func (c *claimant) live() {
 	c.claim.Upgraded = c.s.clock.now()
 	c.mu.Unlock()
 	close(c.up)
-	c.s.recordUpgrade(c.claim.Upgraded - c.claim.Asked)
+	c.s.recordUpgrade(c.claim.Asked, c.claim.Upgraded)
 	for {
 		op, payload, err := c.link.next()
 		now := c.s.clock.now()
@@ -142,6 +142,7 @@ func (c *claimant) closed(now time.Duration, payload []byte) {
 	if err != nil {
 		c.s.fault("%s: %v", c.claim.Server, err)
 	}
+	c.s.told(now, code, reason)
 	c.mu.Lock()
 	c.claim.Ended = now
 	if c.claim.Leaving != 0 && code == leaveCode {
@@ -192,6 +193,16 @@ func (c *claimant) upgraded() bool {
 func (c *claimant) holds() bool {
 	select {
 	case <-c.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// pending says whether the relay has yet to answer the request.
+func (c *claimant) pending() bool {
+	select {
+	case <-c.up:
 		return false
 	default:
 		return true

@@ -290,6 +290,8 @@ func (f *fake) refuse(c *fakeConn) {
 	switch f.fault {
 	case "loser closed with 1000":
 		c.close(1000, "server-id already claimed")
+	case "loser closed with 1001":
+		c.close(1001, "relay shutting down")
 	case "wrong reason":
 		c.close(4409, "taken")
 	case "never answered":

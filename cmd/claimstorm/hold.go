@@ -109,7 +109,7 @@ func (c *hold) keep(ctx context.Context, s *session, all []*claimant) {
 	ctx, cancel := context.WithTimeout(ctx, c.Duration)
 	defer cancel()
 	began, turn := s.clock.now(), 0
-	for pause(ctx, 10*time.Millisecond) {
+	for pause(ctx, 10*time.Millisecond) && !s.gone() {
 		lasted := s.clock.now() - began
 		s.progress.Set(int64(c.Claims)+lasted.Milliseconds(), fmt.Sprintf("%d claims kept", len(all)))
 		if c.PingEvery == 0 || len(all) == 0 {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/pyrycode/pyrycode-relay/cmd/claimstorm/report"
 )
 
@@ -62,6 +64,19 @@ func (l *ledger) add(v report.Violation) {
 	if len(l.violations) < maxKept {
 		l.violations = append(l.violations, v)
 	}
+}
+
+// forgive takes back what the end of the relay explains: all but what is wrong with something that it sent.
+func (l *ledger) forgive() {
+	explained := func(check string) bool {
+		return !slices.Contains([]string{checkOnce, checkOrder, checkBytes, checkWire}, check)
+	}
+	for name, c := range l.checks {
+		if explained(name) {
+			l.broken, c.Broken = l.broken-c.Broken, 0
+		}
+	}
+	l.violations = slices.DeleteFunc(l.violations, func(v report.Violation) bool { return explained(v.Check) })
 }
 
 // told is the checks that were looked at, in order.

@@ -36,6 +36,7 @@ func (s *session) post(ctx context.Context) *lookout {
 func (o *lookout) watch(ctx context.Context, s *session) {
 	conn, err := s.fleet.connect(ctx)
 	if err != nil {
+		s.dialled(err)
 		return
 	}
 	defer conn.Close()

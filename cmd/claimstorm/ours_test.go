@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,30 +31,31 @@ const (
 	shortProbe = 1500 * time.Millisecond
 )
 
-func startOurs(t *testing.T, probe time.Duration) *ourRelay {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	up, down := make(chan [2]net.Addr, 1), make(chan error, 1)
-	cfg := transport.Config{
+func ourConfig(probe time.Duration) transport.Config {
+	return transport.Config{
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0",
 		Slots:   slots.Config{Grace: 30 * time.Second, ProbeTimeout: probe, ProbeInterval: 10 * time.Millisecond, MaxPhones: 16},
 		Journal: 1 << 16, Heartbeat: 30 * time.Second, HeartbeatTimeout: 30 * time.Second,
 		ReadTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
 		MaxFrameBytes: 256 << 10, PhoneBacklog: 4 << 20, MaxQueuedBytes: 64 << 20, MaxConnections: 10_000,
-		Log:     slog.New(slog.DiscardHandler),
-		Started: func(l, admin net.Addr) { up <- [2]net.Addr{l, admin} },
+		Log: slog.New(slog.DiscardHandler),
 	}
+}
+
+func startOurs(t *testing.T, probe time.Duration) *ourRelay {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	up, down := make(chan [2]net.Addr, 1), make(chan error, 1)
+	cfg := ourConfig(probe)
+	cfg.Started = func(l, admin net.Addr) { up <- [2]net.Addr{l, admin} }
 	go func() { down <- transport.Run(ctx, context.Background(), cfg) }()
 	addrs := <-up
 	r := &ourRelay{url: "ws://" + addrs[0].String(), admin: "http://" + addrs[1].String()}
 	r.flags = []string{"--url", r.url, "--probe-timeout", probe.String(), "--probe-interval", "10ms"}
-	stopped := false
-	r.stop = func() {
-		if cancel(); !stopped {
-			stopped = true
-			<-down
-		}
-	}
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		<-down
+	})
 	t.Cleanup(r.stop)
 	return r
 }
@@ -124,18 +127,23 @@ func TestRunsThatProveNothingAreVoid(t *testing.T) {
 	}
 }
 
-// TestADeadRelayIsGone: nobody there, and one that ends in the middle.
-func TestADeadRelayIsGone(t *testing.T) {
-	t.Parallel()
-	relay := startOurs(t, shortProbe)
-	go func() {
-		<-time.After(300 * time.Millisecond)
-		relay.stop()
-	}()
-	for range 2 {
-		if r := claimstorm(t, append(strings.Fields("churn --clients 5 --ids 2 --duration 1m"), relay.flags...)...); r.code != 3 {
-			t.Errorf("exit %d\n%s", r.code, r.screen)
-		}
+// TestARelayThatEndsIsGone, in the middle of a run or before it. Its end is no violation of anything.
+func TestARelayThatEndsIsGone(t *testing.T) {
+	for _, args := range []string{"storm --claimants 5 --ids 2 --rounds 1000000", "churn --clients 5 --ids 2 --duration 1h", "hold --claims 5 --duration 1h", "relay --pairs 2 --duration 1h"} {
+		t.Run(strings.Fields(args)[0], func(t *testing.T) {
+			t.Parallel()
+			relay := startOurs(t, longProbe)
+			go func() {
+				relay.awaitClaim(t)
+				relay.stop()
+			}()
+			for _, says := range []string{"check", "could not be reached"} { // a load that had not begun to claim says that none failed, too
+				r := claimstorm(t, append(strings.Fields(args), relay.flags...)...)
+				if r.code != 3 || r.result.Headline.Violations != 0 || !strings.Contains(strings.Join(r.result.Why, " "), says) {
+					t.Errorf("exit %d\n%s", r.code, r.screen)
+				}
+			}
+		})
 	}
 }
 
@@ -180,5 +188,34 @@ func TestCompareTakesTurns(t *testing.T) {
 	r := claimstorm(t, args...)
 	if r.code != 0 || r.result.Compare == nil || len(r.result.Compare.Rows) < 3 || len(r.result.Compare.Rows[0].B) != 2 {
 		t.Errorf("exit %d, %+v\n%s", r.code, r.result.Compare, r.screen)
+	}
+}
+
+// TestRelaysThatDoNotAnswer: one that upgrades nobody proves nothing, and is told from one that has many winners.
+func TestRelaysThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, says string }{
+		{"storm --claimants 2 --ids 1 --rounds 2 --probe-timeout 300ms --slack 10ms", "did not answer 2 of 2 requests at all"},
+		{"relay --pairs 1 --duration 1s", "Connections that were not made: 1"},
+	} {
+		t.Run(strings.Fields(c.args)[0], func(t *testing.T) {
+			t.Parallel()
+			over := make(chan struct{})
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/healthz":
+				case strings.HasPrefix(c.args, "relay"):
+					http.Error(w, "no room", http.StatusServiceUnavailable)
+				default:
+					<-over
+				}
+			}))
+			defer srv.Close()
+			defer close(over)
+			r := claimstorm(t, append(strings.Fields(c.args), "--url", "ws"+strings.TrimPrefix(srv.URL, "http"))...)
+			if r.code != 4 || !strings.Contains(strings.Join(r.result.Why, " "), c.says) {
+				t.Errorf("exit %d\n%s", r.code, r.screen)
+			}
+		})
 	}
 }

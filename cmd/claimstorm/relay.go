@@ -32,7 +32,7 @@ func (c *pairs) Validate() error {
 	switch {
 	case c.Pairs < 1 || c.Duration <= 0:
 		return fmt.Errorf("--pairs %d --duration %q: want at least 1, and a positive duration", c.Pairs, c.Duration)
-	case c.Rate < 0 || c.Rate > 1e6:
+	case !(c.Rate >= 0 && c.Rate <= 1e6): // nor NaN
 		return fmt.Errorf("--rate %v: want 0 (as fast as possible) to 1000000", c.Rate)
 	case len(c.Size) == 0 || slices.Min(c.Size) < minFrame || slices.Max(c.Size) > maxFrame:
 		return fmt.Errorf("--size %v: want %d to %d bytes", c.Size, minFrame, maxFrame)
@@ -60,6 +60,7 @@ type pair struct {
 	known         atomic.Bool // the first frame has come
 	leaving       atomic.Bool
 	dead          atomic.Bool // one of the two connections ended by itself
+	giveUp        func()      // ends the waiting for the first frame
 }
 
 // greeting is a frame before the first: by it the binary knows its phone.
@@ -110,9 +111,9 @@ func (c *pairs) join(ctx context.Context, s *session, id string, n int, y *tally
 	if p.binary, err = s.fleet.join(ctx, "/v1/server", id, "X-Pyrycode-Version: claimstorm"); err != nil {
 		return nil, err
 	}
+	ctx, p.giveUp = context.WithTimeout(ctx, handshakeWithin)
+	defer p.giveUp()
 	p.readers.Go(func() { p.read(p.binary, "binary", p.fromPhone) })
-	ctx, cancel := context.WithTimeout(ctx, handshakeWithin)
-	defer cancel()
 	for ctx.Err() == nil {
 		phone, failed := s.fleet.join(ctx, "/v1/client", id, "X-Pyrycode-Token: claimstorm", "X-Pyrycode-Device-Name: claimstorm")
 		if err = failed; err != nil {
@@ -130,6 +131,9 @@ func (c *pairs) join(ctx context.Context, s *session, id string, n int, y *tally
 		}
 	}
 	p.leave()
+	if p.dead.Load() {
+		return nil, errors.New("a connection ended before the first frame of the phone had reached its binary")
+	}
 	return nil, cmp.Or(err, fmt.Errorf("the first frame of a phone did not reach its binary within %s", handshakeWithin))
 }
 
@@ -152,7 +156,7 @@ func (c *pairs) exchange(ctx context.Context, s *session, all []*pair) {
 		}
 	}
 	began := s.clock.now()
-	for pause(ctx, 100*time.Millisecond) && !s.violated() {
+	for pause(ctx, 100*time.Millisecond) && !s.violated() && !s.gone() {
 		s.progress.Set((s.clock.now() - began).Milliseconds(), fmt.Sprintf("%d frames", arrived(all)))
 	}
 	cancel()
@@ -202,7 +206,16 @@ func (p *pair) read(l *link, who string, message func(payload []byte)) {
 
 // ended: it should not have.
 func (p *pair) ended(who string, payload []byte, err error) {
+	code, reason := 0, ""
+	if err == nil {
+		code, reason, _ = closing(payload)
+	}
+	if code == codeNoServer && !p.known.Load() {
+		p.away <- struct{}{}
+		return
+	}
 	p.dead.Store(true)
+	p.giveUp()
 	how := ""
 	var fault wireFault
 	switch {
@@ -214,12 +227,7 @@ func (p *pair) ended(who string, payload []byte, err error) {
 	case err != nil:
 		how = "the connection broke: " + explain(err)
 	default:
-		code, reason, _ := closing(payload)
-		if code == codeNoServer && !p.known.Load() {
-			p.dead.Store(false)
-			p.away <- struct{}{}
-			return
-		}
+		p.s.told(p.s.clock.now(), code, reason)
 		how = fmt.Sprintf("the relay closed it with %d %q", code, reason)
 	}
 	p.s.violate(report.Violation{
@@ -235,7 +243,11 @@ func (p *pair) fromPhone(payload []byte) {
 		p.s.fault("to the binary of %s: %v", p.id, err)
 	case frame == nil && p.leaving.Load():
 	case frame == nil:
-		p.s.fault("to the binary of %s: a close notice (%d) of a phone that is here", p.id, code)
+		p.dead.Store(true)
+		p.s.violate(report.Violation{
+			Check: checkPairs, ID: p.id, At: now, Says: fmt.Sprintf("The binary of %s was told that its phone, which did nothing wrong, is gone.", p.id),
+			Evidence: fmt.Sprintf("a close notice with the code %d\n", code),
+		})
 	case string(frame) == greeting:
 		if p.known.Swap(true) {
 			p.s.violate(report.Violation{Check: checkOnce, ID: p.id, At: now, Says: "The first frame of the phone came again."})

@@ -12,6 +12,7 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +46,10 @@ type session struct {
 	refusals  *hdrhistogram.Histogram
 	statuses  map[int]int64 // answers that were no upgrade
 	unreached int64         // links that could not be made
+	first     error         // why the first of them could not
 	died      error         // why the relay counts as gone
+	farewell  bool          // it says that it is shutting down
+	alive     time.Duration // the last moment before which it surely was not: then a claim was made that it let in
 	voids     []string
 	notes     []string
 	ledger    ledger
@@ -97,10 +101,13 @@ func (s *session) add(c *history.Claim) {
 	}
 }
 
-func (s *session) recordUpgrade(wait time.Duration) {
+func (s *session) recordUpgrade(asked, upgraded time.Duration) {
 	s.mu.Lock()
-	report.Record(s.upgrades, wait)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	report.Record(s.upgrades, upgraded-asked)
+	if !s.farewell {
+		s.alive = max(s.alive, asked)
+	}
 }
 
 func (s *session) turnedAway(answer *noUpgrade) {
@@ -109,21 +116,60 @@ func (s *session) turnedAway(answer *noUpgrade) {
 	s.mu.Unlock()
 }
 
-// missed counts a link that could not be made. A relay that refuses connections is not there.
+// missed counts a link that could not be made.
 func (s *session) missed(err error) {
 	s.mu.Lock()
+	if s.unreached++; s.first == nil {
+		s.first = err
+	}
+	s.mu.Unlock()
+	s.dialled(err)
+}
+
+// dialled looks at why a connection was not made. A relay that refuses them is not there.
+func (s *session) dialled(err error) {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unreached++
 	if errors.Is(err, syscall.ECONNREFUSED) && s.died == nil {
 		s.died = err
 	}
 }
 
-// gone says that the relay died.
+// told looks at a close frame of the relay. One that says that it is shutting down has an end to its promises, if that is true (bury).
+func (s *session) told(now time.Duration, code int, reason string) {
+	if code != history.CodeGoingAway || reason != history.ReasonGoingAway {
+		return
+	}
+	s.mu.Lock()
+	s.farewell, s.alive = true, min(s.alive, now)
+	s.mu.Unlock()
+}
+
+// gone says that the relay died, or is about to.
 func (s *session) gone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.died != nil
+	return s.died != nil || s.farewell
+}
+
+// bury finds out, when the run is over, whether the relay is. What its end explains is no fault: it still has to answer for what it
+// did before, and for what it sent.
+func (s *session) bury(ctx context.Context) {
+	switch {
+	case s.died != nil:
+	case s.farewell:
+		l, err := s.fleet.join(ctx, "/v1/server", s.ids(1)[0]+"-end", "X-Pyrycode-Version: claimstorm")
+		if err == nil { // it lets others in, and so it was no shutdown
+			l.cut(true)
+			return
+		}
+		s.died = err
+	default:
+		_, _, s.died = s.fleet.health(ctx)
+	}
+	if s.died != nil {
+		s.ledger.forgive()
+	}
 }
 
 // void says why the run proves nothing.
@@ -192,6 +238,7 @@ func (f *fleet) health(ctx context.Context) (version, commit string, err error) 
 		return "", "", err
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	_ = conn.SetDeadline(time.Now().Add(dialWithin))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.host+f.prefix+"/healthz", nil)
 	if err != nil {
@@ -202,8 +249,13 @@ func (f *fleet) health(ctx context.Context) (version, commit string, err error) 
 		return "", "", err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
-	if err != nil {
-		return "", "", nil //nolint:nilerr // it may be a relay without that page
+	switch {
+	case ctx.Err() != nil:
+		return "", "", ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "", "", fmt.Errorf("it takes connections, and does not answer within %s", dialWithin)
+	case err != nil:
+		return "", "", nil // it may be a relay without that page
 	}
 	defer resp.Body.Close()
 	var health struct{ Version, Commit string }

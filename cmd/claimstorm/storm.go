@@ -163,10 +163,14 @@ func (r *round) await(ctx context.Context) {
 
 // judge counts winners and looks at what the losers read.
 func (r *round) judge() {
+	pending := 0
 	for _, k := range r.contests {
 		var holding, wrong []*claimant
 		for _, claim := range k.claims {
 			switch {
+			case claim.holds() && claim.pending():
+				r.told.Unreached++
+				pending++
 			case claim.holds():
 				holding = append(holding, claim)
 			case claim.failure != nil:
@@ -182,6 +186,9 @@ func (r *round) judge() {
 		r.s.looked(checkLosers, len(k.claims)-1)
 		r.s.looked(checkAnswered, len(k.claims))
 		r.judgeWinners(k, holding, wrong)
+	}
+	if pending > 0 {
+		r.s.void("In round %d the relay did not answer %d of %d requests at all.", r.told.Number, pending, len(r.all))
 	}
 	r.s.mu.Lock()
 	r.s.rounds = append(r.s.rounds, r.told)
@@ -235,6 +242,10 @@ func (r *round) end(ctx context.Context) {
 	}
 	each(len(left), dialers, func(i int) {
 		c := left[i]
+		if c.pending() {
+			c.leave(byReset)
+			return
+		}
 		k := r.contests[slices.IndexFunc(r.contests, func(k *contest) bool { return k.id == c.claim.Server })]
 		answered := c.answers(r.storm.ProbeTimeout + 2*r.storm.Slack)
 		c.leave(cleanly)

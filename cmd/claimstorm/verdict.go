@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -23,19 +24,14 @@ func (s *session) conclude(ctx context.Context, r *report.Result) {
 			s.clock.stalled().Round(time.Millisecond), s.lag.Round(time.Millisecond)))
 	}
 	entries := s.account(ctx)
-	if _, _, err := s.fleet.health(context.WithoutCancel(ctx)); err != nil && s.died == nil {
-		s.died = err
+	if s.bury(context.WithoutCancel(ctx)); s.died != nil {
+		rules.Shutdown = max(s.alive, 1) // 0 is never
 	}
-	var verdict history.Verdict
-	if s.died == nil { // a relay that died has cut everybody off, and that is all there is to say
-		verdict = history.Check(&s.history, entries, rules)
-	}
+	verdict := history.Check(&s.history, entries, rules)
 	verdict.Counts.Takeovers = max(verdict.Counts.Takeovers, int(s.evicted.Load())) // the heirs may have left before they knew
 	s.tellChecks(r, &verdict)
 	s.tellFigures(r, &verdict)
-	if s.died == nil {
-		tellClaims(r, &s.history, rules)
-	}
+	tellClaims(r, &s.history, rules)
 	s.decide(ctx, r, &verdict, rules)
 }
 
@@ -55,8 +51,6 @@ func (s *session) account(ctx context.Context) []history.Entry {
 func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdict, rules history.Rules) {
 	var why []string
 	switch {
-	case s.died != nil:
-		r.Verdict, why = report.Gone, []string{"The relay died, or stopped listening: " + explain(s.died)}
 	case r.Headline.Violations > 0:
 		r.Verdict = report.Fail
 		for _, c := range r.Checks {
@@ -64,9 +58,14 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 				why = append(why, fmt.Sprintf("%s (%d times): %s", c.Name, c.Broken, c.Says))
 			}
 		}
+		if s.died != nil {
+			why = append(why, s.obituary())
+		}
+	case s.died != nil:
+		r.Verdict, why = report.Gone, []string{s.obituary(), "What it did until then was checked, and no check failed."}
 	default:
 		if why = append(s.voids, s.missing(r, v, rules)...); len(why) > 0 {
-			r.Verdict = report.Void
+			r.Verdict, why = report.Void, append(s.causes(), why...)
 			break
 		}
 		r.Verdict = report.Pass
@@ -76,6 +75,25 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 		why = slices.Insert(why, min(len(r.Violations), len(why)), "It was interrupted.")
 	}
 	r.Why = append(why, s.notes...)
+}
+
+// obituary says how the relay ended.
+func (s *session) obituary() string {
+	if s.farewell {
+		return fmt.Sprintf("The relay shut down: it closed connections with %d %q.", history.CodeGoingAway, history.ReasonGoingAway)
+	}
+	return "The relay died, or stopped listening: " + explain(s.died) + "."
+}
+
+// causes is what kept the run from its aim, where the relay said.
+func (s *session) causes() (why []string) {
+	for _, status := range slices.Sorted(maps.Keys(s.statuses)) {
+		why = append(why, fmt.Sprintf("Requests that were answered with %d %s, and no upgrade: %d.", status, http.StatusText(status), s.statuses[status]))
+	}
+	if s.unreached > 0 {
+		why = append(why, fmt.Sprintf("Connections that were not made: %d, the first one: %s.", s.unreached, explain(s.first)))
+	}
+	return why
 }
 
 // missing is what was asked for, and did not happen.
@@ -101,7 +119,7 @@ func (s *session) tellChecks(r *report.Result, v *history.Verdict) {
 	r.Violations = s.ledger.violations
 	r.Headline.Violations = s.ledger.broken
 	r.LeftOut.Violations = int(s.ledger.broken) - len(s.ledger.violations)
-	if s.history.Len() == 0 || s.died != nil {
+	if s.history.Len() == 0 {
 		return
 	}
 	for _, fault := range history.Checks() {
