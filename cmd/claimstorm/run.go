@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,9 +20,12 @@ import (
 // quick tries everything, each for a short while.
 type quick struct {
 	URL   string `placeholder:"URL" help:"The relay; without it, one is started, with short times, and ended again."`
+	CA    string `placeholder:"FILE" type:"existingfile" help:"Trust the certificates in this file, beside the system's."`
 	Relay string `placeholder:"PATH" help:"The relay to start; without it, the pyrycode-relay beside this program."`
 	Seed  uint64 `placeholder:"N" help:"Repeats the choices of the run that named it; 0 draws one."`
 	HTML  string `name:"html" placeholder:"PREFIX" help:"Write a page of each part to PREFIX-storm.html, PREFIX-churn.html and PREFIX-relay.html."`
+
+	timing `embed:"" group:"What the relay was started with, where --url names it"`
 }
 
 // Validate is called by kong.
@@ -32,17 +36,14 @@ func (c *quick) Validate() error {
 	if c.Relay != "" {
 		return errors.New("--relay and --url: want one of them")
 	}
-	return (&target{URL: c.URL}).validate()
+	return (&load{target: target{URL: c.URL}, timing: c.timing}).validate()
 }
 
-// The times of a relay that is started to be tried: short, so that a minute shows takeovers and graces.
-var (
-	quickTimes = []string{"--grace", "2s", "--probe-timeout", "2s"}
-	quickFlags = append([]string{"--journal", "1000000", "--log-level", "error"}, quickTimes...)
-)
+// quickTime is the grace and the probe timeout of a relay that is started to be tried: short, so that a minute shows both.
+const quickTime = 2 * time.Second
 
 func (c *quick) run(e *environment) int {
-	common := []string{"--url", c.URL}
+	at := target{URL: c.URL, CA: c.CA}
 	if c.URL == "" {
 		r, err := startRelay(c.relayPath())
 		if err != nil {
@@ -51,10 +52,8 @@ func (c *quick) run(e *environment) int {
 		}
 		defer r.stop()
 		e.relayPath = r.path
-		common = append([]string{"--url", r.url, "--admin", r.admin}, quickTimes...)
-	}
-	if c.Seed != 0 {
-		common = append(common, "--seed", fmt.Sprint(c.Seed))
+		at.URL, at.Admin = r.url, r.admin
+		c.Grace, c.ProbeTimeout = quickTime, quickTime
 	}
 	worst := 0
 	for _, part := range [][]string{
@@ -63,13 +62,14 @@ func (c *quick) run(e *environment) int {
 		{"relay", "--pairs", "10", "--rate", "200", "--duration", "5s"},
 	} {
 		_, _ = fmt.Fprintf(e.stdout, "\n== claimstorm %s\n", strings.Join(part, " "))
-		args := append(part, common...)
-		if c.HTML != "" {
-			args = append(args, "--html", c.HTML+"-"+part[0]+".html")
-		}
-		parsed, err := parse(args)
+		parsed, err := parse(part)
 		if err != nil {
 			return e.usage(err)
+		}
+		l := parsed.(loader).shared()
+		l.target, l.timing, l.Seed = at, c.timing, c.Seed
+		if c.HTML != "" {
+			l.HTML = c.HTML + "-" + part[0] + ".html"
 		}
 		if code := parsed.run(e); worse(code, worst) {
 			worst = code
@@ -116,9 +116,15 @@ func startRelay(path string) (*ownRelay, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("start a relay: %w; build it (make build), name one by --relay, or a running one by --url", err)
 	}
-	cmd := exec.CommandContext(context.Background(), path, append([]string{"--insecure-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, quickFlags...)...)
+	program, err := filepath.Abs(path) // a bare name is not one to be looked for in $PATH
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	cmd := exec.CommandContext(context.Background(), program, "--insecure-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--journal", "1000000", "--log-level", "error", "--grace", quickTime.String(), "--probe-timeout", quickTime.String())
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PYRYCODE_RELAY_") }) // those are for another one
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us: we end it when the run has been told
+	cmd.SysProcAttr = childsAttr()
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -18,7 +18,7 @@ func TestScripts(t *testing.T) {
 
 // TestMain also serves as the command for scripts, and looks for goroutines that nobody ended.
 func TestMain(m *testing.M) {
-	testscript.Main(leakless{m}, map[string]func(){"claimstorm": main})
+	testscript.Main(leakless{m}, map[string]func(){"claimstorm": main, "pyrycode-relay": ownRelayMain})
 }
 
 type leakless struct{ m *testing.M }
