@@ -28,7 +28,7 @@ func (c *churn) Validate() error {
 		return fmt.Errorf("--duration %q --hold %q: want positive durations", c.Duration, c.Hold)
 	case c.Clients < 1 || c.IDs < 1:
 		return fmt.Errorf("--clients %d --ids %d: want at least 1 of each", c.Clients, c.IDs)
-	case c.Reset < 0 || c.Silence < 0 || 2*c.Reset+c.Silence > 1:
+	case !(c.Reset >= 0 && c.Silence >= 0 && 2*c.Reset+c.Silence <= 1): // nor NaN
 		return fmt.Errorf("--reset %v --silence %v: want shares, together (FIN like reset) at most 1", c.Reset, c.Silence)
 	}
 	return c.validate()

@@ -52,6 +52,10 @@ func (c *compare) loadOf() (loader, error) {
 }
 
 func (c *compare) run(e *environment) int {
+	files := output{JSON: c.JSON, HTML: c.HTML}
+	if err := files.writable(); err != nil {
+		return e.usage(err)
+	}
 	runs := [2][]*report.Result{}
 	for i := range 2 * c.Rounds {
 		l, err := c.loadOf()
@@ -68,10 +72,10 @@ func (c *compare) run(e *environment) int {
 		runs[i%2] = append(runs[i%2], r)
 		if r.Verdict != report.Pass || e.ctx.Err() != nil {
 			r.Why = append(r.Why, fmt.Sprintf("This was run %d of %d of a comparison, which ends here.", i+1, 2*c.Rounds))
-			return e.publish(r, output{JSON: c.JSON, HTML: c.HTML})
+			return e.publish(r, files)
 		}
 	}
-	return e.publish(c.result(e, runs), output{JSON: c.JSON, HTML: c.HTML})
+	return e.publish(c.result(e, runs), files)
 }
 
 // result is that of the last run, with the comparison.

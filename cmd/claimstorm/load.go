@@ -46,7 +46,7 @@ type output struct {
 }
 
 func (l *load) validate() error {
-	if l.MinRate < 0 {
+	if !(l.MinRate >= 0) { // nor NaN
 		return fmt.Errorf("--min-rate %v: want 0 (any) or a number of claims or frames a second", l.MinRate)
 	}
 	if err := l.rules().Validate(); err != nil {
@@ -67,11 +67,31 @@ func (l *load) shared() *load { return l }
 
 // tell runs a loader, and tells the world.
 func tell(e *environment, l loader) int {
+	if err := l.shared().writable(); err != nil {
+		return e.usage(err)
+	}
 	result, err := l.measure(e)
 	if err != nil {
 		return e.usage(err)
 	}
 	return e.publish(result, l.shared().output)
+}
+
+// writable finds out before a run whether its result can be written.
+func (o *output) writable() error {
+	for _, file := range []string{o.JSON, o.HTML} {
+		if file == "" {
+			continue
+		}
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o666) // what it held stays, until there is something else to write
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publish writes a result to the terminal and to the files that were asked for.
@@ -85,10 +105,11 @@ func (e *environment) publish(r *report.Result, o output) int {
 			err = errors.Join(err, writeFile(page.file, r, page.write))
 		}
 	}
-	if err != nil {
-		return e.usage(err)
+	code := r.Verdict.ExitCode()
+	if err != nil && worse(e.usage(err), code) {
+		code = exitUsage
 	}
-	return r.Verdict.ExitCode()
+	return code
 }
 
 func writeFile(name string, r *report.Result, write func(io.Writer, *report.Result) error) error {
@@ -134,7 +155,11 @@ func (l *load) execute(e *environment, p plan, drive func(context.Context, *sess
 	if err == nil && l.Admin != "" {
 		journal, err = openJournal(e.ctx, l.Admin)
 	}
-	if err != nil {
+	switch {
+	case err != nil && e.ctx.Err() != nil:
+		r.Verdict, r.Why = report.Void, []string{"It was interrupted before the relay had answered."}
+		return r, nil
+	case err != nil:
 		r.Verdict, r.Why = report.Gone, []string{"The relay could not be reached: " + explain(err)}
 		return r, nil
 	}
