@@ -25,6 +25,7 @@ import (
 
 // What holds where a Dialer says nothing else.
 const (
+	DefaultDialWithin = 30 * time.Second
 	DefaultPingEvery  = 25 * time.Second
 	DefaultPongWithin = 30 * time.Second
 	DefaultMaxMessage = 256<<10 + 4<<10 // a frame and its envelope, as the relay bounds them by default
@@ -36,6 +37,7 @@ type Dialer struct {
 	ServerID  string // 1 to 128 visible ASCII characters
 	UserAgent string // not empty
 
+	DialWithin time.Duration // how long TCP, TLS and the upgrade may take together; 0 is DefaultDialWithin
 	MaxMessage int64         // the largest message to take, in bytes; 0 is DefaultMaxMessage
 	PingEvery  time.Duration // how often to ask whether the relay lives; 0 is DefaultPingEvery, negative never
 	PongWithin time.Duration // how long such a ping may go unanswered before the relay counts as dead; 0 is DefaultPongWithin
@@ -70,7 +72,9 @@ func (d *Dialer) Phone(ctx context.Context, token, device string) (*Phone, error
 func (d *Dialer) dial(ctx context.Context, path string, header http.Header) (*conn, error) {
 	header.Set("X-Pyrycode-Server", d.ServerID)
 	header.Set("User-Agent", d.UserAgent)
-	ws, resp, err := websocket.Dial(ctx, strings.TrimSuffix(d.URL, "/")+path, &websocket.DialOptions{HTTPClient: d.HTTPClient, HTTPHeader: header})
+	within, cancel := context.WithTimeout(ctx, cmp.Or(d.DialWithin, DefaultDialWithin))
+	defer cancel()
+	ws, resp, err := websocket.Dial(within, strings.TrimSuffix(d.URL, "/")+path, &websocket.DialOptions{HTTPClient: d.HTTPClient, HTTPHeader: header})
 	switch {
 	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, &HTTPError{Status: resp.StatusCode, RetryAfter: retryAfter(resp)}

@@ -249,8 +249,13 @@ func TestFramesAreNotTouched(t *testing.T) {
 	if string(got) != frame {
 		t.Errorf("the phone got %s", got)
 	}
-	if err := b.Send(t.Context(), client.Envelope{ConnID: e.ConnID, Frame: []byte("{")}); err == nil {
-		t.Error("what is no JSON was sent")
+	for _, dropped := range []client.Envelope{
+		{}, {ConnID: e.ConnID}, {Frame: []byte("1")}, {ConnID: e.ConnID, Frame: []byte("{")}, {ConnID: e.ConnID, Frame: []byte("\"\xff\"")},
+		{ConnID: e.ConnID, CloseCode: -1}, {ConnID: e.ConnID, CloseCode: 1 << 16},
+	} {
+		if err := b.Send(t.Context(), dropped); err == nil {
+			t.Errorf("%+v was sent, and the relay drops it without a word", dropped)
+		}
 	}
 	must(b.Send(t.Context(), client.Envelope{PushWake: &client.PushWake{Platform: "fcm", Token: "t"}}))
 	must(b.Send(t.Context(), client.Envelope{ConnID: e.ConnID, CloseCode: 4001}))
@@ -276,6 +281,17 @@ func TestSilentRelayIsLeft(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	close(left)
+}
+
+// TestDiallingEnds, also where the relay takes a connection and says nothing, and nobody set a deadline.
+func TestDiallingEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	defer l.Close()
+	d := client.Dialer{URL: "ws://" + l.Addr().String(), ServerID: "home", UserAgent: "test", DialWithin: 10 * time.Millisecond}
+	if _, err := d.Binary(context.Background(), "1"); !errors.Is(err, context.DeadlineExceeded) || client.Advise(err) != client.Retry {
+		t.Errorf("%v", err)
+	}
 }
 
 type dialled struct{ closed *int }
@@ -315,6 +331,22 @@ func TestKeepDialsAgain(t *testing.T) {
 			if most *= time.Second; waits[i] > most || waits[i] < most/2 {
 				t.Errorf("try %d came after %s, want up to %s", i, waits[i], most)
 			}
+		}
+	})
+}
+
+// TestNoBackoffIsTheDefault, and not a loop without a pause.
+func TestNoBackoffIsTheDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, tries := time.Now(), 0
+		err := client.Keep(t.Context(), client.Backoff{}, func(context.Context) (dialled, error) {
+			if tries++; tries == 3 {
+				return dialled{}, &client.CloseError{Code: client.Claimed}
+			}
+			return dialled{}, errors.New("nobody listens")
+		}, nil)
+		if took := time.Since(began); client.Advise(err) != client.Stop || took < 1500*time.Millisecond || took > 3*time.Second {
+			t.Errorf("%v after %s", err, took)
 		}
 	})
 }

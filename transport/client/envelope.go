@@ -2,13 +2,16 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
+	"unicode/utf8"
 )
 
 // Envelope is what stands around a frame on a binary's connection (docs/protocol.md 3).
 type Envelope struct {
 	ConnID    string          // the phone: from whom, or to whom
-	Frame     json.RawMessage // one JSON value, byte for byte; nil for none
+	Frame     json.RawMessage // one JSON value, byte for byte; nil for none, which null means, too, where it is sent
 	CloseCode int             // received: the phone is gone; sent: close it, behind the frame. 0 for none
 	PushWake  *PushWake       // sent only, and without a ConnID
 }
@@ -45,8 +48,15 @@ func (e Envelope) append(b []byte) ([]byte, error) {
 		}{e.PushWake})
 		return append(b, wake...), err
 	}
-	if !json.Valid(e.Frame) && e.Frame != nil {
-		return nil, fmt.Errorf("send to %s: a frame is one JSON value, not %.100q", e.ConnID, e.Frame)
+	switch { // what follows would be dropped by the relay, and nobody would know
+	case e.ConnID == "":
+		return nil, errors.New("send: want the ConnID of a phone, or a PushWake")
+	case e.Frame == nil && e.CloseCode == 0:
+		return nil, fmt.Errorf("send to %s: want a Frame, a CloseCode or both", e.ConnID)
+	case e.CloseCode < 0 || e.CloseCode > math.MaxUint16:
+		return nil, fmt.Errorf("send to %s: a close code is 0 to 65535, not %d", e.ConnID, e.CloseCode)
+	case e.Frame != nil && !(json.Valid(e.Frame) && utf8.Valid(e.Frame)):
+		return nil, fmt.Errorf("send to %s: a frame is one JSON value in UTF-8, not %.100q", e.ConnID, e.Frame)
 	}
 	id, err := json.Marshal(e.ConnID)
 	if err != nil {

@@ -35,8 +35,8 @@ const (
 
 func (a Advice) String() string { return [...]string{"retry", "stop", "as agreed"}[a] }
 
-// Advise says what to do about an error of this package: an HTTPError and a CloseError know, the end of a context is a reason to
-// stop, and anything else (no route, a reset, a silence) is one to try again.
+// Advise says what to do about an error of this package: an HTTPError and a CloseError know, a context that was cancelled is a
+// reason to stop, and anything else (no route, a reset, a silence, a deadline) is one to try again.
 func Advise(err error) Advice {
 	var advisor interface{ Advice() Advice }
 	switch {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -8,7 +9,7 @@ import (
 )
 
 // Backoff bounds the waiting between two tries: it doubles from Least to Most, and is drawn from the upper half, so that
-// a relay that comes back is not met by all its clients at once.
+// a relay that comes back is not met by all its clients at once. A 0 stands for that of DefaultBackoff.
 type Backoff struct{ Least, Most time.Duration }
 
 // DefaultBackoff is what docs/protocol.md 1 asks for.
@@ -21,6 +22,7 @@ var DefaultBackoff = Backoff{Least: time.Second, Most: time.Minute}
 // A connection that lived for longer than b.Most sets the back-off back, and is followed by the next at once; where the relay said how
 // long to wait (Retry-After), that counts if it is more.
 func Keep[C interface{ CloseNow() }](ctx context.Context, b Backoff, dial func(context.Context) (C, error), serve func(context.Context, C) error) error {
+	b.Least, b.Most = cmp.Or(b.Least, DefaultBackoff.Least), cmp.Or(b.Most, DefaultBackoff.Most)
 	wait := time.Duration(0)
 	for {
 		began := time.Now()
