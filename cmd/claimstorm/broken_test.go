@@ -168,11 +168,59 @@ func TestLoadsGoOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := append(storms, "--probe-timeout", "30s", "--url", "wss"+strings.TrimPrefix(srv.URL, "https"))
+	args[len(args)-1] += "/" // as one copies it from a browser
 	if r := claimstorm(t, append(args, "--ca", ca)...); r.code != 0 {
 		t.Errorf("exit %d\n%s", r.code, r.screen)
 	}
 	if r := claimstorm(t, args...); r.code != 3 || !strings.Contains(r.screen, "certificate") {
 		t.Errorf("exit %d\n%s", r.code, r.screen)
+	}
+	byHand := append(strings.Fields("claim --id home --within 1ms --url"), args[len(args)-1])
+	if code, says := handUntil(t, "holding", append(byHand, "--ca", ca)...); code != 0 {
+		t.Errorf("exit %d\n%s", code, says)
+	}
+	if code, says := handUntil(t, "holding", byHand...); code != 3 || !strings.Contains(says, "name one who did by --ca") {
+		t.Errorf("exit %d\n%s", code, says)
+	}
+}
+
+// handUntil runs a command by hand, and presses Ctrl-C when it says a word.
+func handUntil(t *testing.T, word string, args ...string) (code int, says string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	heard := &listener{word: word, heard: cancel}
+	c, err := parse(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = c.run(&environment{ctx: ctx, args: args, stdout: heard, stderr: heard})
+	return code, heard.String()
+}
+
+type listener struct {
+	bytes.Buffer
+	word  string
+	heard func()
+}
+
+func (l *listener) Write(b []byte) (int, error) {
+	if n, err := l.Buffer.Write(b); err != nil || !strings.Contains(l.String(), l.word) {
+		return n, err
+	}
+	l.heard()
+	return len(b), nil
+}
+
+// TestPongsAreCounted, where they were asked for.
+func TestPongsAreCounted(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("half a minute of waiting for a pong: SOAK=1 runs it")
+	}
+	t.Parallel()
+	r := claimstorm(t, append(strings.Fields("hold --claims 2 --duration 10ms --ping-every 5ms"), "--url", startFake(t, "no pongs"))...)
+	if r.code != 1 || !slices.Contains(r.broken(), checkHeld) {
+		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/transport/client"
@@ -12,14 +13,23 @@ import (
 // byHand is what the two commands by hand have in common.
 type byHand struct {
 	ID  string `required:"" placeholder:"ID" help:"The server-id: 1 to 128 visible ASCII characters."`
-	URL string `default:"ws://127.0.0.1:8080" help:"The relay (${default})."`
+	URL string `default:"ws://127.0.0.1:8080" help:"The relay: ws://HOST:PORT or wss://HOST (${default})."`
+	CA  string `placeholder:"FILE" type:"existingfile" help:"Trust the certificates in this file, beside the system's."`
 }
 
 // Validate is called by kong.
 func (h *byHand) Validate() error { return (&target{URL: h.URL}).validate() }
 
-func (h *byHand) dialer() *client.Dialer {
-	return &client.Dialer{URL: h.URL, ServerID: h.ID, UserAgent: "claimstorm", MaxMessage: maxMessage}
+func (h *byHand) dialer() (*client.Dialer, error) {
+	d := &client.Dialer{URL: h.URL, ServerID: h.ID, UserAgent: "claimstorm", MaxMessage: maxMessage}
+	if h.CA != "" {
+		trusted, err := trust(h.CA, "")
+		if err != nil {
+			return nil, err
+		}
+		d.HTTPClient = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trusted}}
+	}
+	return d, nil
 }
 
 // maxMessage is what the largest relay may send: a frame of 16 MiB in its envelope.
@@ -29,8 +39,10 @@ const maxMessage = 16<<20 + 4<<10
 func (h *byHand) explainNoUpgrade(e *environment, err error) int {
 	var answer *client.HTTPError
 	switch {
+	case e.ctx.Err() != nil:
+		e.say("interrupted: %s has not answered yet", h.URL)
 	case !errors.As(err, &answer):
-		e.say("no relay answers at %s: %v", h.URL, err)
+		e.say("no relay answers at %s: %s", h.URL, explain(err))
 	case answer.Status == 400:
 		e.say("the relay does not accept these headers (400): an id is 1 to 128 visible ASCII characters, a version printable ones")
 	case answer.RetryAfter > 0:
@@ -45,6 +57,8 @@ func (h *byHand) explainNoUpgrade(e *environment, err error) int {
 func explainEnd(e *environment, err error) int {
 	var ce *client.CloseError
 	switch {
+	case e.ctx.Err() != nil:
+		e.say("interrupted")
 	case !errors.As(err, &ce):
 		e.say("%v", err)
 	case ce.Code == client.Claimed:
@@ -75,8 +89,12 @@ func (c *claim) Validate() error {
 }
 
 func (c *claim) run(e *environment) int {
+	dialer, err := c.dialer()
+	if err != nil {
+		return e.usage(err)
+	}
 	e.say("claiming %q at %s", c.ID, c.URL)
-	binary, err := c.dialer().Binary(e.ctx, c.Version)
+	binary, err := dialer.Binary(e.ctx, c.Version)
 	if err != nil {
 		return c.explainNoUpgrade(e, err)
 	}

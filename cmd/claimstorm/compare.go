@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,8 +46,8 @@ func (c *compare) loadOf() (loader, error) {
 	if !ok {
 		return nil, fmt.Errorf("compare -- %s: want a load: storm, churn, hold or relay", strings.Join(args, " "))
 	}
-	if s := l.shared(); s.JSON != "" || s.HTML != "" || s.Admin != "" {
-		return nil, fmt.Errorf("compare -- %s: want --json and --html before the --, and no --admin", strings.Join(args, " "))
+	if s := l.shared(); s.JSON != "" || s.HTML != "" || s.Admin != "" || slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--url") }) {
+		return nil, fmt.Errorf("compare -- %s: want --json and --html before the --, and neither --url nor --admin", strings.Join(args, " "))
 	}
 	return l, nil
 }

@@ -162,7 +162,7 @@ func (f *fake) server(w http.ResponseWriter, r *http.Request) {
 			c.conn.Close()
 			f.locked(func() { delete(f.conns, c.conn) })
 			return
-		case op == opPing:
+		case op == opPing && f.fault != "no pongs":
 			c.write(opPong, payload)
 		case op == opPong:
 			f.locked(func() { f.answered(f.slot(id), c, payload) })

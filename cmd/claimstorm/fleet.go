@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -22,14 +24,19 @@ type target struct {
 
 func (t *target) validate() error {
 	u, err := url.Parse(t.URL)
-	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
-		return fmt.Errorf("--url %q: want ws://HOST:PORT or wss://HOST", t.URL)
+	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !isPort(u.Port()) {
+		return fmt.Errorf("--url %q: want ws://HOST:PORT or wss://HOST, and at most a path behind it", t.URL)
 	}
 	u, err = url.Parse(t.Admin)
 	if t.Admin != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return fmt.Errorf("--admin %q: want http://HOST:PORT", t.Admin)
 	}
 	return nil
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil
 }
 
 // fleet opens links to one relay.
@@ -53,7 +60,7 @@ func newFleet(ctx context.Context, t *target, links int) (*fleet, error) {
 	if err != nil {
 		return nil, err // validated
 	}
-	f := &fleet{host: u.Host, prefix: u.Path}
+	f := &fleet{host: u.Host, prefix: strings.TrimSuffix(u.EscapedPath(), "/")}
 	port := u.Port()
 	if u.Scheme == "wss" {
 		if f.tls, err = trust(t.CA, u.Hostname()); err != nil {
@@ -72,12 +79,24 @@ func newFleet(ctx context.Context, t *target, links int) (*fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", u.Hostname(), err)
 	}
-	ip := ips[0].IP
+	ip := listening(ctx, ips, port)
 	f.addr = net.JoinHostPort(ip.String(), port)
 	if ip.IsLoopback() && ip.To4() != nil {
 		f.sources = loopbacks(links)
 	}
 	return f, nil
+}
+
+// listening is the first of a host's addresses at which somebody listens, or else the last: localhost may be ::1 before 127.0.0.1.
+func listening(ctx context.Context, ips []net.IPAddr, port string) net.IP {
+	last := len(ips) - 1
+	for _, ip := range ips[:last] {
+		if conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port)); err == nil {
+			_ = conn.Close()
+			return ip.IP
+		}
+	}
+	return ips[last].IP
 }
 
 func trust(file, server string) (*tls.Config, error) {

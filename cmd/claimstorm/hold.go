@@ -33,6 +33,11 @@ func (c *hold) Validate() error {
 func (c *hold) run(e *environment) int { return tell(e, c) }
 
 func (c *hold) measure(e *environment) (*report.Result, error) {
+	if c.Pid != 0 {
+		if _, err := processUsage(c.Pid); err != nil {
+			return nil, err
+		}
+	}
 	p := plan{title: "hold", steps: int64(c.Claims) + c.Duration.Milliseconds(), links: c.Claims, of: "claims"}
 	return c.execute(e, p, c.drive)
 }
@@ -50,6 +55,9 @@ func (c *hold) drive(ctx context.Context, s *session) {
 	after, err := c.relayUsage(context.WithoutCancel(ctx), c.Pid)
 	if unknown == nil {
 		unknown = err
+	}
+	if c.PingEvery > 0 && ctx.Err() == nil && !s.gone() {
+		c.hear(s, all)
 	}
 	h := &report.Hold{Claims: int64(len(all)), PerSecond: perSecond(int64(len(all)), s.lasted), Source: after.source}
 	s.looked(checkHeld, len(all))
@@ -119,6 +127,21 @@ func (c *hold) keep(ctx context.Context, s *session, all []*claimant) {
 			_ = all[turn%len(all)].link.write(opPing, nil) // where that fails, its reader tells
 		}
 	}
+}
+
+// pongWithin is how long a daemon waits for a pong before it hangs up.
+const pongWithin = 30 * time.Second
+
+// hear has every claim ask once more, all together, and wait for the answer.
+func (c *hold) hear(s *session, all []*claimant) {
+	each(len(all), len(all), func(i int) {
+		if claim := all[i]; !claim.answers(pongWithin) && claim.holds() {
+			s.violate(report.Violation{
+				Check: checkHeld, ID: claim.claim.Server, At: s.clock.now(), Lanes: []string{claim.name()},
+				Says: fmt.Sprintf("%s asked for a pong, and got none within %s.", claim.name(), pongWithin), Evidence: claim.told() + "\n",
+			})
+		}
+	})
 }
 
 func (c *hold) accuse(s *session, claim *claimant) {

@@ -27,7 +27,7 @@ var says = []report.Check{
 	{Name: checkAnswered, Says: "A claim was neither granted nor refused in time, while another one, which was probed, held the slot."},
 	{Name: checkLosers, Says: "A claim that did not win was answered by something else than 4409 `server-id already claimed`."},
 	{Name: checkWinner, Says: "A winner was closed, did not get a pong, or its own close frame was not answered."},
-	{Name: checkHeld, Says: "An idle claim, on an id of its own, that answered every ping was ended."},
+	{Name: checkHeld, Says: "An idle claim, on an id of its own, that answered every ping was ended, or got no pong to its own (`--ping-every`)."},
 	{Name: checkPairs, Says: "A binary or a phone that did nothing wrong was closed."},
 	{Name: checkComplete, Says: "A frame did not arrive, though both ends stayed connected."},
 	{Name: checkOnce, Says: "A frame arrived more than once."},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -273,6 +274,7 @@ func appendFrame(b []byte, opcode byte, payload []byte) []byte {
 // explain says why a connection could not be made, or how it ended, in a few words.
 func explain(err error) string {
 	var op *net.OpError
+	var stranger x509.UnknownAuthorityError
 	switch {
 	case err == nil:
 		return "nothing wrong"
@@ -280,6 +282,8 @@ func explain(err error) string {
 		return "the relay ended the connection without a close frame"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "the relay ended the connection in the middle of a frame"
+	case errors.As(err, &stranger):
+		return "its certificate is signed by nobody whom this machine trusts: name one who did by --ca"
 	case errors.As(err, &op):
 		return op.Op + ": " + op.Err.Error()
 	}

@@ -9,7 +9,11 @@ type phone struct {
 }
 
 func (p *phone) run(e *environment) int {
-	conn, err := p.dialer().Phone(e.ctx, "claimstorm", p.Device)
+	dialer, err := p.dialer()
+	if err != nil {
+		return e.usage(err)
+	}
+	conn, err := dialer.Phone(e.ctx, "claimstorm", p.Device)
 	if err != nil {
 		return p.explainNoUpgrade(e, err)
 	}

@@ -119,12 +119,12 @@ func (s *session) tellChecks(r *report.Result, v *history.Verdict) {
 	r.Violations = s.ledger.violations
 	r.Headline.Violations = s.ledger.broken
 	r.LeftOut.Violations = int(s.ledger.broken) - len(s.ledger.violations)
-	if s.history.Len() == 0 {
-		return
-	}
 	for _, fault := range history.Checks() {
 		looked := int64(v.Counts.Claims)
-		if fault >= history.JournalOrder {
+		switch {
+		case fault == history.JournalDisagrees:
+			looked = min(looked, int64(v.Counts.Entries))
+		case fault >= history.JournalOrder:
 			looked = int64(v.Counts.Entries)
 		}
 		if looked > 0 {
