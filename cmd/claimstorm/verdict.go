@@ -61,6 +61,10 @@ func (s *session) decide(ctx context.Context, r *report.Result, v *history.Verdi
 		if s.died != nil {
 			why = append(why, s.obituary())
 		}
+		if v.Found[history.CutOff]+v.Found[history.EvictedForNobody]+v.Found[history.LateAnswer]+v.Found[history.Unanswered] > 0 {
+			why = append(why, fmt.Sprintf("The relay was taken to run with --probe-timeout %s, --probe-interval %s and --heartbeat-timeout %s: if that is not so, say it here.",
+				rules.ProbeTimeout, rules.ProbeInterval, rules.HeartbeatTimeout))
+		}
 	case s.died != nil:
 		r.Verdict, why = report.Gone, []string{s.obituary(), "What it did until then was checked, and no check failed."}
 	default:
