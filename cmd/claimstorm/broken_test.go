@@ -157,6 +157,11 @@ func TestTakeoversAreSeen(t *testing.T) {
 	if r.code != 0 || r.result.Headline.Takeovers == 0 {
 		t.Errorf("exit %d\n%s", r.code, r.screen)
 	}
+	for _, sample := range r.result.Claims {
+		if sample.Holding > 3 {
+			t.Errorf("%d claims held 3 ids at %s", sample.Holding, sample.At)
+		}
+	}
 }
 
 // TestLoadsGoOverTLS, where the certificate is one to be trusted.

@@ -55,7 +55,7 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop)
 	e := &environment{
 		ctx: ctx, args: append([]string{"claimstorm"}, args...), stdout: os.Stdout, stderr: os.Stderr,
-		bars: report.IsTerminal(os.Stderr), colour: report.WantsColour(os.Stdout),
+		bars: report.WantsBar(os.Stderr), colour: report.WantsColour(os.Stdout),
 	}
 	c, err := parse(args)
 	if err != nil {

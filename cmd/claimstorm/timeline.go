@@ -18,7 +18,7 @@ const (
 
 // tellClaims draws what happened: the claims over time, and the lives of the ids that were fought for most.
 func tellClaims(r *report.Result, h *history.History, rules history.Rules) {
-	r.Claims = sample(h, r.Duration)
+	r.Claims = sample(h, rules, r.Duration)
 	for _, id := range contested(r, h) {
 		if id.claims > maxLanesRead {
 			r.LeftOut.Timelines++
@@ -58,8 +58,8 @@ func contested(r *report.Result, h *history.History) []rank {
 	return first
 }
 
-// sample counts what happened in each part of the run.
-func sample(h *history.History, whole time.Duration) []report.Sample {
+// sample counts what happened in each part of the run. Who held did so for sure: never two of one id.
+func sample(h *history.History, rules history.Rules, whole time.Duration) []report.Sample {
 	all := make([]report.Sample, samples)
 	bin := func(t time.Duration) int { return min(int(samples*t/max(whole, 1)), samples-1) }
 	at := func(t time.Duration) *report.Sample { return &all[bin(t)] }
@@ -67,39 +67,30 @@ func sample(h *history.History, whole time.Duration) []report.Sample {
 	for i := range all {
 		all[i].At = whole * time.Duration(i+1) / samples
 	}
-	for i := range h.Len() {
-		c := h.Claim(i)
+	history.EachLane(h, rules, func(c history.Lane) {
 		at(c.Asked).Asked++
 		end := at(c.Ended)
 		switch {
 		case c.End == history.Closed && c.Code == history.CodeClaimed:
 			end.Refused++
-			continue
-		case c.Upgraded == 0 || c.End == history.Cut || c.End == history.Closed && !timedOut(c):
+			return
+		case c.Upgraded == 0 || c.End == history.Cut || c.End == history.Closed && !timedOut(c.Claim):
 			end.Failed++
-		case timedOut(c):
+		case timedOut(c.Claim):
 			end.TookOver++
 		}
-		if since := held(c); since != 0 {
-			at(since).Granted++
-			began[bin(since)]++
-			ended[bin(c.Ended)]++
+		if c.SureUntil > 0 {
+			at(c.SureFrom).Granted++
+			began[bin(c.SureFrom)]++
+			ended[bin(c.SureUntil)]++
 		}
-	}
+	})
 	holding := int64(0)
 	for i := range all {
 		holding += began[i] - ended[i]
 		all[i].Holding = holding
 	}
 	return all
-}
-
-// held is when a claim was known to hold, or an estimate: that it was not refused for a while. 0 is never.
-func held(c history.Claim) time.Duration {
-	if c.Held == 0 && c.Upgraded != 0 && c.Ended-c.Upgraded > history.DefaultSlack {
-		return c.Upgraded + history.DefaultSlack
-	}
-	return c.Held
 }
 
 func timedOut(c history.Claim) bool {

@@ -43,6 +43,16 @@ func Lanes(h *History, server string, rules Rules) []Lane {
 	return lanes
 }
 
+// EachLane calls visit with what can be concluded about each claim, slot by slot. It takes as long as Check.
+func EachLane(h *History, rules Rules, visit func(Lane)) {
+	h.bySlot(func(_ uint32, ids []uint32) {
+		s := newSlot(h, rules, slices.Clone(ids))
+		for _, id := range ids {
+			visit(s.lane(id))
+		}
+	})
+}
+
 // bySlot calls visit with the claims of each slot: a counting sort.
 func (h *History) bySlot(visit func(server uint32, ids []uint32)) {
 	first := make([]uint32, len(h.servers.all)+1)

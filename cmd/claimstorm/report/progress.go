@@ -12,9 +12,15 @@ import (
 	"golang.org/x/term"
 )
 
-// IsTerminal says whether f is a screen that somebody looks at, which a bar may be drawn on.
+// IsTerminal says whether f is a screen that somebody looks at.
 func IsTerminal(f *os.File) bool {
 	return os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}
+
+// WantsBar says whether a bar can be drawn on f: not on a terminal that does not say how wide it is.
+func WantsBar(f *os.File) bool {
+	width, _, err := term.GetSize(int(f.Fd()))
+	return IsTerminal(f) && err == nil && width > 0
 }
 
 // WantsColour says whether f may get colours (https://no-color.org).

@@ -39,8 +39,14 @@ func TestTerminalGetsABar(t *testing.T) {
 		if err != nil {
 			t.Skipf("no pseudo-terminal here: %v", err)
 		}
+		if !IsTerminal(theirs) || WantsBar(theirs) {
+			t.Error("a bar for a terminal without a width")
+		}
 		if err := pty.Setsize(theirs, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 			t.Fatal(err)
+		}
+		if !WantsBar(theirs) {
+			t.Error("no bar for a terminal of 80 columns")
 		}
 		lines := make(chan string)
 		go func() {
