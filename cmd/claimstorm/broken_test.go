@@ -111,6 +111,9 @@ func TestBrokenRelays(t *testing.T) {
 			if !strings.Contains(r.screen, r.result.Violations[0].Check) {
 				t.Errorf("the screen does not name it:\n%s", r.screen)
 			}
+			if c.check == "cut-off" && !strings.Contains(strings.Join(r.result.Why, " "), "taken to run with --probe-timeout 30s") {
+				t.Errorf("the relay may have other times, and that is not said: %q", r.result.Why)
+			}
 		})
 	}
 }

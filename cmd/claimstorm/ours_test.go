@@ -105,16 +105,6 @@ func TestFiveThousandClaimants(t *testing.T) {
 	}
 }
 
-// TestWrongTimesAreSaid: whoever is told a longer probe timeout than the relay has accuses it of impatience.
-func TestWrongTimesAreSaid(t *testing.T) {
-	t.Parallel()
-	relay := startOurs(t, shortProbe)
-	r := claimstorm(t, append(strings.Fields("churn --clients 10 --ids 2 --duration 5s --hold 50ms --silence 0.1"), append(relay.flags, "--probe-timeout", "20s")...)...)
-	if r.code != 1 || !slices.Contains(r.broken(), "cut-off") || !strings.Contains(strings.Join(r.result.Why, " "), "--probe-timeout 20s") {
-		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
-	}
-}
-
 func TestRunsThatProveNothingAreVoid(t *testing.T) {
 	t.Parallel()
 	relay := startOurs(t, shortProbe)

@@ -74,7 +74,7 @@ func sample(h *history.History, rules history.Rules, whole time.Duration) []repo
 		case c.End == history.Closed && c.Code == history.CodeClaimed:
 			end.Refused++
 			return
-		case c.Upgraded == 0 || c.End == history.Cut || c.End == history.Closed && !timedOut(c.Claim):
+		case c.Leaving == 0 && (c.End == history.Cut || c.End == history.Closed && !timedOut(c.Claim)):
 			end.Failed++
 		case timedOut(c.Claim):
 			end.TookOver++
