@@ -250,8 +250,13 @@ func TestFramesAreNotTouched(t *testing.T) {
 		t.Errorf("the phone got %s", got)
 	}
 	for _, dropped := range []client.Envelope{
-		{}, {ConnID: e.ConnID}, {Frame: []byte("1")}, {ConnID: e.ConnID, Frame: []byte("{")}, {ConnID: e.ConnID, Frame: []byte("\"\xff\"")},
-		{ConnID: e.ConnID, CloseCode: -1}, {ConnID: e.ConnID, CloseCode: 1 << 16},
+		{},
+		{ConnID: e.ConnID},
+		{Frame: []byte("1")},
+		{ConnID: e.ConnID, Frame: []byte("{")},
+		{ConnID: e.ConnID, Frame: []byte("\"\xff\"")},
+		{ConnID: e.ConnID, CloseCode: -1},
+		{ConnID: e.ConnID, CloseCode: 1 << 16},
 	} {
 		if err := b.Send(t.Context(), dropped); err == nil {
 			t.Errorf("%+v was sent, and the relay drops it without a word", dropped)

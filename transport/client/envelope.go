@@ -55,7 +55,7 @@ func (e Envelope) append(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("send to %s: want a Frame, a CloseCode or both", e.ConnID)
 	case e.CloseCode < 0 || e.CloseCode > math.MaxUint16:
 		return nil, fmt.Errorf("send to %s: a close code is 0 to 65535, not %d", e.ConnID, e.CloseCode)
-	case e.Frame != nil && !(json.Valid(e.Frame) && utf8.Valid(e.Frame)):
+	case e.Frame != nil && (!json.Valid(e.Frame) || !utf8.Valid(e.Frame)):
 		return nil, fmt.Errorf("send to %s: a frame is one JSON value in UTF-8, not %.100q", e.ConnID, e.Frame)
 	}
 	id, err := json.Marshal(e.ConnID)
