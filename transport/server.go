@@ -132,25 +132,30 @@ func Run(ctx, cut context.Context, cfg Config) error {
 		ofBinaries: &socketKind{maxMessage: cfg.MaxFrameBytes + envelopeSlack},
 		ofPhones:   &socketKind{maxMessage: cfg.MaxFrameBytes, backlog: int64(cfg.PhoneBacklog), paused: true},
 	}
-	defer set.stop()
 	ac := actors.Config{Slots: cfg.Slots, Journal: cfg.Journal, Log: cfg.Log, Aside: aside, MaxFrameBytes: cfg.MaxFrameBytes, PhoneBacklogBytes: cfg.PhoneBacklog}
 	if cfg.Record != "" {
 		if s.recorder, err = newRecording(cfg.Record, cfg.RecordBytes, cfg.Build.Version, cfg.Log); err != nil {
+			set.stop()
 			return err
 		}
 		ac.Recorder = s.recorder
 		set.goroutine(s.recorder.run)
-		defer s.recorder.stop()
 	}
 	s.push = push.New(push.Config{
 		Key: cfg.PushKey, Endpoint: cfg.pushEndpoint, Log: aside, Count: func(o tally.PushOutcome) { s.relay.Counts().Pushes[o].Add(1) },
 	})
-	defer s.push.Close()
 	ac.Wake = func(server messages.ServerID, platform, token string) bool {
 		return s.push.Wake(string(server), platform, token)
 	}
 	s.relay = actors.Start(ac)
-	return s.serve(ctx, cut)
+	err = s.serve(ctx, cut)
+	// Not deferred: a panic would wait here, unheard, for goroutines that nobody has told to end.
+	s.push.Close()
+	if s.recorder != nil {
+		s.recorder.stop()
+	}
+	set.stop()
+	return err
 }
 
 func (s *server) serve(ctx, cut context.Context) error {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -449,5 +451,25 @@ func TestClientThatAsksForCompressionGetsNone(t *testing.T) {
 	defer c.CloseNow()
 	if ext, sub := resp.Header.Get("Sec-WebSocket-Extensions"), c.Subprotocol(); ext != "" || sub != "" {
 		t.Fatalf("negotiated %q and %q", ext, sub)
+	}
+}
+
+// TestPanicEndsTheProcess, and is told: whoever starts a relay again when it ends hears of it. The process is one of its own.
+func TestPanicEndsTheProcess(t *testing.T) {
+	const child = "PYRYCODE_RELAY_TEST_PANIC"
+	if os.Getenv(child) != "" {
+		cfg := testConfig()
+		cfg.Record, cfg.RecordBytes = filepath.Join(t.TempDir(), "record"), 1<<20
+		cfg.AliveEvery, cfg.Alive = time.Hour, func() {}
+		cfg.Started = func(net.Addr, net.Addr) { panic("as planned") }
+		_ = Run(t.Context(), t.Context(), cfg)
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestPanicEndsTheProcess$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	if out, err := cmd.CombinedOutput(); ctx.Err() != nil || err == nil || !strings.Contains(string(out), "panic: as planned") {
+		t.Errorf("%v, %v: %s", ctx.Err(), err, out)
 	}
 }
