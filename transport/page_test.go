@@ -233,31 +233,44 @@ func TestMarkupIsShown(t *testing.T) {
 	}
 }
 
-// TestReleaseFromThePage: without the token nothing happens, with it the holder is thrown out, and the page shows it.
+// TestReleaseFromThePage: without the token nothing happens, with it the holder is thrown out, and the page shows it. No script is needed for
+// that, nor for anything else that can be seen and done.
 func TestReleaseFromThePage(t *testing.T) {
-	r := run(t, pageConfig())
-	const id = `a/b?c=<d>"&%20` // it stands in a path
-	end := r.daemon(id).living()
-	r.until(url.QueryEscape(id), "granted", 1)
-	p := r.show("/?server_id="+url.QueryEscape(id), phone, "status of 401", "status of 404")
-	release := func(token, want string) {
-		t.Helper()
-		p.WaitFor(`!document.getElementById("release").hidden`)
-		browser.Eval[bool](p, fmt.Sprintf(`document.getElementById("token").value = %q, document.querySelector("#release button").click(), true`, token))
-		p.WaitFor(fmt.Sprintf(`document.getElementById("released").innerText.includes(%q)`, want))
-	}
-	release("guess", "401")
-	if got := r.decided(url.QueryEscape(id)); got["released"] != 0 {
-		t.Fatalf("%v", got)
-	}
-	release("open sesame", "is thrown out")
-	if code := <-end; code != 1012 {
-		t.Errorf("the holder read %d, want 1012", code)
-	}
-	p.WaitFor(`document.querySelector(".mark.k-thrown_out")`)
-	release("open sesame", "404")
-	if kept := browser.Eval[string](p, `document.getElementById("token").value + JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie`); kept != "{}{}" {
-		t.Errorf("the page keeps %q", kept)
+	for _, c := range []struct {
+		id   string
+		look browser.Look
+	}{{`a/b?c=<d>"&%20`, phone}, {"..", browser.Look{Width: 1280, Height: 900, NoScript: true}}} {
+		r := run(t, pageConfig())
+		end := r.daemon(c.id).living()
+		r.until(url.QueryEscape(c.id), "granted", 1)
+		p := r.show("/", c.look, "status of 401", "status of 404")
+		if seen := browser.Eval[string](p, `document.querySelector("header").innerText`); strings.Contains(seen, "stands still") != c.look.NoScript {
+			t.Errorf("with %+v the page begins with %q", c.look, seen)
+		}
+		own := "http://" + r.admin + browser.Eval[string](p, `document.querySelector("#slots th a").getAttribute("href")`)
+		release := func(token, want string) {
+			t.Helper()
+			p.Goto(own)
+			p.Follow(fmt.Sprintf(`document.getElementById("token").value = %q, document.querySelector("#release button").click()`, token))
+			if got := browser.Eval[string](p, `document.body.innerText`); !strings.Contains(got, want) {
+				t.Fatalf("%s, %q: the page says %q, want %q", c.id, token, got, want)
+			}
+		}
+		release("guess", "want the token")
+		if got := r.decided(url.QueryEscape(c.id)); got["released"] != 0 {
+			t.Fatalf("%v", got)
+		}
+		release("open sesame", "operator release")
+		if code := <-end; code != 1012 {
+			t.Errorf("the holder read %d, want 1012", code)
+		}
+		if at := browser.Eval[string](p, `document.querySelector("tr:target").innerText + document.querySelector(".mark.k-thrown_out").id`); !strings.Contains(at, "thrown out") {
+			t.Errorf("the page shows %q", at)
+		}
+		if kept := browser.Eval[string](p, `document.getElementById("token").value + JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location.search`); kept != "{}{}?server_id="+url.QueryEscape(c.id) {
+			t.Errorf("the page keeps %q", kept)
+		}
+		release("open sesame", "nobody holds that slot")
 	}
 }
 

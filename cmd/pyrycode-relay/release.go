@@ -36,7 +36,7 @@ func (r *release) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := r.ask(ctx, http.MethodPost, "/slots/"+url.PathEscape(r.ServerID)+"/release", nil, http.Header{"Authorization": {"Bearer " + token}})
+	resp, err := r.ask(ctx, http.MethodPost, "/slots/release", url.Values{"server_id": {r.ServerID}}, http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ func (p *Pages) Handler() http.Handler {
 	answer("GET /claims", answerTimeout, http.HandlerFunc(p.claims))
 	answer("GET /slots", answerTimeout, http.HandlerFunc(p.slots))
 	answer("POST /slots/{server_id}/release", answerTimeout, http.HandlerFunc(p.release))
+	answer("POST /slots/release", answerTimeout, http.HandlerFunc(p.release)) // for server-ids that no path can hold: ".", "..", "/"
 	answer("GET /check", answerTimeout, http.HandlerFunc(p.check))
 	mux.HandleFunc("GET /claims/stream", p.stream)
 	answer("GET /metrics", answerTimeout, p.metrics)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -248,6 +249,97 @@ func TestReleaseWantsTheToken(t *testing.T) {
 	}
 	if status, _ := s.request(http.MethodPost, path, "Authorization", "Bearer secret"); status != 404 {
 		t.Errorf("nobody holds it, and it is released: %d", status)
+	}
+}
+
+// TestEveryHolderCanBeThrownOut, whatever stands in his server-id: "/" and, in most clients, "." and ".." do not come through a path.
+func TestEveryHolderCanBeThrownOut(t *testing.T) {
+	s := show(t, Config{Journal: 1000, Token: "secret"})
+	ids := []string{"..", "a/b", "%2F", "a&server_id=b", "a+b"}
+	for c := '!'; c <= '~'; c++ {
+		ids = append(ids, string(c))
+	}
+	for _, id := range ids {
+		for _, how := range []string{"query", "form", "path"} {
+			holder := &wire{}
+			in := s.relay.Binary(holder, actors.Binary{Server: messages.ServerID(id), Conn: "c"})
+			named, status, body := url.Values{"server_id": {id}}, 0, ""
+			switch how {
+			case "query":
+				status, body = s.request(http.MethodPost, "/slots/release?"+named.Encode(), "Authorization", "Bearer secret")
+			case "form":
+				named.Set("token", " secret ") // as it is pasted
+				status, body = s.post("/slots/release", named.Encode())
+			case "path":
+				if id == "/" || id == "." || id == ".." {
+					status = http.StatusOK
+					break
+				}
+				status, body = s.request(http.MethodPost, "/slots/"+url.PathEscape(id)+"/release", "Authorization", "Bearer secret")
+			}
+			if status != http.StatusOK && (status != http.StatusSeeOther || how != "form") {
+				t.Errorf("%s by %s: %d %s", id, how, status, body)
+			}
+			in.Tell(messages.Ended{})
+		}
+	}
+	for what, path := range map[string]string{"a token in an address": "/slots/release?token=secret&server_id=a", "none": "/slots/release?server_id=a"} {
+		if status, body := s.request(http.MethodPost, path); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", what, status, body)
+		}
+	}
+	if status, body := s.request(http.MethodPost, "/slots/release", "Authorization", "Bearer secret"); status != http.StatusBadRequest || !strings.HasPrefix(body, "server_id: ") {
+		t.Errorf("no server-id: %d %s", status, body)
+	}
+	if status, body := s.post("/slots/release", "token=secret&server_id=a&x="+strings.Repeat("x", formBytes)); status != http.StatusUnauthorized {
+		t.Errorf("a form beyond all bounds: %d %s", status, body)
+	}
+}
+
+// post sends a form, and follows nowhere.
+func (s *shown) post(path, form string) (status int, body string) {
+	s.t.Helper()
+	req, _ := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(form))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// TestSlotsSaysWhatItWants, and nothing that it does not take.
+func TestSlotsSaysWhatItWants(t *testing.T) {
+	s := show(t, Config{Journal: 10})
+	for query, want := range map[string]string{
+		"limit=1":                   "want server_id once, or nothing",
+		"after=0":                   "want server_id once, or nothing",
+		"server_id=a&server_id=b":   "want server_id once, or nothing",
+		"server_id=a&decided=freed": "want server_id once, or nothing",
+		"server_id=a%20":            "server-id has byte 0x20 at 1",
+		"server_id=%zz":             "want server_id=home, or nothing",
+	} {
+		if status, body := s.request(http.MethodGet, "/slots?"+query); status != 400 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", query, status, body)
+		}
+	}
+	for _, query := range []string{"", "server_id=", "server_id=nobody"} {
+		if status, body := s.request(http.MethodGet, "/slots?"+query); status != 200 || body != "[]\n" {
+			t.Errorf("%q: %d %s", query, status, body)
+		}
+	}
+}
+
+// TestShortJournalIsAskedForMore than it keeps, by whoever does not know how much that is.
+func TestShortJournalIsAskedForMore(t *testing.T) {
+	s := show(t, Config{Journal: 3})
+	s.storm(6)
+	for query, want := range map[string]int{"newest=100": 200, "limit=4096": 200, "limit=4097": 400} {
+		if status, body := s.request(http.MethodGet, "/claims?"+query); status != want || status == 200 && strings.Count(body, `"seq"`) != 3 {
+			t.Errorf("%s: %d %s", query, status, body)
+		}
 	}
 }
 

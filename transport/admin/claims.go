@@ -27,6 +27,9 @@ func (p *Pages) claims(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, p.cfg.Relay.Journal().Select(q))
 }
 
+// leastMost is how many entries may be asked for of a journal that keeps fewer: who asks does not know what it keeps.
+const leastMost = 4096
+
 // parseQuery refuses what it does not know: a misspelt parameter would answer another question than the one asked. With most 0 the
 // number of entries is not for the query to say.
 func parseQuery(raw string, most int64) (q actors.Query, err error) {
@@ -53,12 +56,12 @@ func parseQuery(raw string, most int64) (q actors.Query, err error) {
 		case name == "after":
 			q.After, err = number(value, 0, math.MaxInt64)
 		case name == "limit" && most > 0:
-			limit, err = number(value, 1, most)
+			limit, err = number(value, 1, max(most, leastMost))
 			q.Limit = int(limit)
 		case name == "newest" && most > 0 && values["limit"] != nil:
 			err = errors.New("want it, or limit: the one counts from the newest, the other from the oldest")
 		case name == "newest" && most > 0:
-			limit, err = number(value, 1, most)
+			limit, err = number(value, 1, max(most, leastMost))
 			q.Limit, q.Newest = int(limit), true
 		case most > 0:
 			err = errors.New("want server_id, decided, since, until, after, limit or newest")

@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
-	"reflect"
+	"net/url"
 	"strings"
 	"time"
 
-	"github.com/pyrycode/pyrycode-relay/actors"
 	machine "github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/viewer"
 )
 
 // slot is one of GET /slots (docs/protocol.md 5).
@@ -54,11 +55,18 @@ func (p *Pages) slots(w http.ResponseWriter, r *http.Request) {
 
 // parseServer reads a query that may name a server-id, and nothing else.
 func parseServer(raw string) (messages.ServerID, error) {
-	q, err := parseQuery(raw, 0)
-	if err == nil && !reflect.DeepEqual(q, actors.Query{Server: q.Server}) {
-		err = errors.New("want server_id, or nothing")
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", fmt.Errorf("%w: want server_id=home, or nothing", err)
 	}
-	return q.Server, err
+	id := values["server_id"]
+	if len(values) > len(id) || len(id) > 1 {
+		return "", errors.New("want server_id once, or nothing")
+	}
+	if len(id) == 0 || id[0] == "" {
+		return "", nil
+	}
+	return messages.ParseServerID(id[0])
 }
 
 func describe(s *machine.Snapshot, connections map[messages.ConnID]Connection) slot {
@@ -75,16 +83,26 @@ func describe(s *machine.Snapshot, connections map[messages.ConnID]Connection) s
 	return v
 }
 
-// release is POST /slots/{server_id}/release: the operator throws a holder out.
+// formBytes is the longest body of a form, of a token and a server-id.
+const formBytes = 4 << 10
+
+// release is POST /slots/{server_id}/release, and POST /slots/release with the server-id in the query or, as the status page sends it,
+// in a form: the operator throws a holder out.
 func (p *Pages) release(w http.ResponseWriter, r *http.Request) {
-	if !p.mayChange(r) {
+	r.Body = http.MaxBytesReader(w, r.Body, formBytes)
+	token, byForm := tokenOf(r)
+	if p.cfg.Token == "" || subtle.ConstantTimeCompare([]byte(token), []byte(p.cfg.Token)) != 1 {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="pyrycode-relay admin"`)
-		http.Error(w, "want the token of the file that the relay names when it starts, as Authorization: Bearer", http.StatusUnauthorized)
+		http.Error(w, "want the token of the file that the relay names when it starts, as Authorization: Bearer or in a form", http.StatusUnauthorized)
 		return
 	}
-	server, err := messages.ParseServerID(r.PathValue("server_id"))
+	id := r.PathValue("server_id")
+	if id == "" {
+		id = r.FormValue("server_id")
+	}
+	server, err := messages.ParseServerID(id)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, "server_id: "+err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), registryTimeout)
@@ -95,13 +113,17 @@ func (p *Pages) release(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case !released:
 		http.Error(w, "nobody holds that slot", http.StatusNotFound)
+	case byForm:
+		http.Redirect(w, r, viewer.Address(&e), http.StatusSeeOther)
 	default:
 		writeJSON(w, http.StatusOK, e)
 	}
 }
 
-// mayChange reports whether r shows the token.
-func (p *Pages) mayChange(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return p.cfg.Token != "" && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(p.cfg.Token)) == 1
+// tokenOf is the token that r shows: in its header, or in the body of a form. In a query it would be kept by whatever keeps addresses.
+func tokenOf(r *http.Request) (token string, byForm bool) {
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return token, false
+	}
+	return strings.TrimSpace(r.PostFormValue("token")), true
 }

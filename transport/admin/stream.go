@@ -212,6 +212,11 @@ func (p *Pages) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return // a stream without a body would last, and hold its connection, for nobody
+	}
 	if !p.feed.enter() {
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, fmt.Sprintf("%d streams are open, which is the most", maxStreams), http.StatusServiceUnavailable)
@@ -231,11 +236,11 @@ func resume(q *actors.Query, r *http.Request, last int64) (err error) {
 		if q.After, err = number(id, 0, math.MaxInt64); err != nil {
 			return fmt.Errorf("Last-Event-ID: %w", err)
 		}
-		if q.After > last {
-			q.After = 0 // of a former life of the relay: its reader has seen nothing of this one
-		}
 	} else if !r.URL.Query().Has("after") {
 		q.After = last
+	}
+	if q.After > last {
+		q.After = 0 // of a former life of the relay: its reader has seen nothing of this one
 	}
 	return nil
 }
@@ -251,9 +256,6 @@ type stream struct {
 
 // run returns nil when there will be nothing more, and else why it ends.
 func (s *stream) run(ctx context.Context) error {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
 	_ = s.rc.SetReadDeadline(time.Time{}) // the listener's would end the request
 	if err := s.send([]byte("retry: 1000\n\n")); err != nil {
 		return err

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -61,8 +63,30 @@ func TestStreamResumes(t *testing.T) {
 			}
 		}
 	}
-	if e := s.must(s.follow("", "Last-Event-ID", "5000")); e.id != "1" {
-		t.Errorf("an id of a former life of the relay: %+v", e)
+	for what, next := range map[string]func() (event, error){
+		"an id": s.follow("", "Last-Event-ID", "5000"), "a number": s.follow("?after=5000"), // and no id yet: nothing had come
+	} {
+		if e := s.must(next); e.id != "1" {
+			t.Errorf("%s of a former life of the relay: %+v", what, e)
+		}
+	}
+}
+
+// TestHeadOfAStreamEnds: its connection can be asked for more.
+func TestHeadOfAStreamEnds(t *testing.T) {
+	s := show(t, Config{Journal: 10})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "HEAD /claims/stream HTTP/1.1\r\nHost: localhost\r\n\r\nGET /slots HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	in := bufio.NewReader(c)
+	for _, method := range []string{http.MethodHead, http.MethodGet} {
+		resp, err := http.ReadResponse(in, &http.Request{Method: method})
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %v, %+v", method, err, resp)
+		}
 	}
 }
 

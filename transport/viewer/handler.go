@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,7 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer") // an address has a server-id in it
+	h.Set("Referrer-Policy", "same-origin") // an address has a server-id in it; without any, a form's Origin would be null
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	_, _ = w.Write(page) // to a browser that has left, nothing can be said
@@ -99,7 +100,11 @@ func (p pages) draw(ctx context.Context, q query, find string) ([]byte, error) {
 // parse refuses what it does not know: a misspelt parameter would show another page than the one asked for.
 func parse(r *http.Request) (q query, find string, err error) {
 	q.Axis = byOrder
-	for name, values := range r.URL.Query() {
+	all, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return q, find, fmt.Errorf("%w: want a query such as server_id=home", err)
+	}
+	for name, values := range all {
 		switch value := values[0]; {
 		case len(values) > 1:
 			err = fmt.Errorf("want it once")
@@ -111,10 +116,12 @@ func parse(r *http.Request) (q query, find string, err error) {
 		case name == "phones" && value == "hidden":
 			q.NoPhones = true
 		case name == "before":
-			if q.Before, err = strconv.ParseInt(value, 10, 64); err == nil && q.Before < 0 {
+			if q.Before, err = strconv.ParseInt(value, 10, 64); err != nil || q.Before < 0 {
 				err = fmt.Errorf("%q: want a seq of the journal", value)
 			}
-		case name == "find" && len(value) <= messages.MaxHeaderChars:
+		case name == "find" && len(value) > messages.MaxHeaderChars:
+			err = fmt.Errorf("want at most %d characters, as a server-id has", messages.MaxHeaderChars)
+		case name == "find":
 			find = value
 		default:
 			err = fmt.Errorf("want server_id, axis=order or time, phones=hidden, before, or find")

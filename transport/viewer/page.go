@@ -111,6 +111,11 @@ func (q query) With(what, value string) string {
 	return "/?" + v.Encode()
 }
 
+// Address is where the page shows an entry.
+func Address(e *slots.Entry) string {
+	return query{Server: e.Server, Axis: byOrder}.With("", "") + "#seq-" + itoa(e.Seq)
+}
+
 // newLife draws the newest entries of a slot, at most limit of them.
 func newLife(entries []slots.Entry, reach time.Time, limit int, q query, state Slot, free bool, now time.Time) life {
 	l := life{Server: q.Server, Now: now, State: state, Totals: count(entries, now, reach), Asked: q}

@@ -146,25 +146,9 @@ document.addEventListener("visibilitychange", () => {
   listen();
 });
 
-$("release")?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = event.currentTarget, token = $("token").value.trim();
-  $("token").value = "";
-  $("released").textContent = "asking";
-  try {
-    const answer = await fetch(`/slots/${encodeURIComponent(form.dataset.server)}/release`, { method: "POST", headers: { Authorization: "Bearer " + token } });
-    const text = await answer.text();
-    $("released").textContent = answer.ok ? `#${JSON.parse(text).seq}: ${JSON.parse(text).conn_id} is thrown out` : `${answer.status}: ${text}`;
-    dirty = true;
-  } catch {
-    $("released").textContent = "the relay does not answer";
-  }
-});
-
 const chart = document.querySelector(".chart");
 if (!location.hash) toEnd(chart);
 rove(chart);
-if ($("release")) $("release").hidden = false;
 if (!new URLSearchParams(location.search).has("before")) { // the past does not change
   document.querySelector(".live").hidden = false;
   listen();

@@ -44,9 +44,10 @@ func TestMisspeltQueriesAreRefused(t *testing.T) {
 		"server_id=a&server_id=b":     "server_id: want it once",
 		"axis=x":                      "axis: want",
 		"phones=yes":                  "phones: want",
-		"before=-1":                   "before:",
-		"before=x":                    "before:",
-		"find=" + longest("x") + "xx": "find: want",
+		"before=-1":                   `before: "-1": want a seq`,
+		"before=x":                    `before: "x": want a seq`,
+		"find=" + longest("x") + "xx": "find: want at most 128 characters",
+		"server_id=a;b":               "invalid semicolon separator in query: want a query",
 	} {
 		if w := get(t, fake{}, "/?"+query); w.Code != 400 || !strings.HasPrefix(w.Body.String(), want) {
 			t.Errorf("%s: got %d %s, want 400 %s", query, w.Code, w.Body, want)

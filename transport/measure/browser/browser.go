@@ -44,6 +44,7 @@ type Look struct {
 	Width, Height int64 // in CSS pixels
 	Dark          bool
 	Phone         bool // a touch screen of two pixels to one
+	NoScript      bool // the page's scripts do not run
 }
 
 // Open starts a browser, with a profile of its own, and opens an address in it, which may be a file's.
@@ -149,8 +150,23 @@ func (p *Page) As(l Look) {
 		scale = 2
 	}
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	call(p, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: l.NoScript})
 	call(p, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: l.Phone})
 	call(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: l.Width, Height: l.Height, DeviceScaleFactor: scale, Mobile: l.Phone})
+}
+
+// Follow runs what leads to another page, such as a click, and returns when that is loaded.
+func (p *Page) Follow(statement string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	click := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := chromedp.Evaluate[bool](statement+", true")(ctx, t)
+		return err
+	})
+	if _, err := chromedp.RunResponse(ctx, click); err != nil {
+		p.t.Fatalf("in the browser: %s: %v; the page complains: %q", statement, err, p.Errors())
+	}
 }
 
 // Eval is the value of an expression in a page. A promise is waited for.
