@@ -37,6 +37,7 @@ type recording struct {
 	buf     *bufio.Writer
 	size    int64 // of the file
 	lines   int64 // of all files, heads left out
+	seq     int64 // of the last decision
 	failed  bool
 	stopped chan struct{}
 }
@@ -100,6 +101,7 @@ func (r *recording) Decided(e *slots.Entry) {
 		r.queue = append(r.queue, recorded{decided: *e})
 	}
 	r.mu.Unlock()
+	r.wake() // it may have written the message already, and the next one may be long in coming
 }
 
 // has counts what there is no room for.
@@ -186,6 +188,7 @@ func (r *recording) item(it *recorded) {
 		r.write(replay.Message(it.at, it.message))
 	default:
 		r.write(replay.Decision(&it.decided))
+		r.seq = it.decided.Seq
 	}
 	r.lines++
 }
@@ -201,7 +204,7 @@ func (r *recording) rotate() {
 		return
 	}
 	r.write(json.Marshal(r.head))
-	r.write(replay.Continues(r.lines))
+	r.write(replay.Continues(r.lines, r.seq))
 }
 
 func (r *recording) write(line []byte, err error) {

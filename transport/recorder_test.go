@@ -77,8 +77,7 @@ func TestRecordSaysWhatItMisses(t *testing.T) {
 	r.Begins(now, slots.Config{Grace: time.Second})
 	handle := func(n int) {
 		for range n {
-			r.Handles(now, messages.Join{Server: "home", Conn: "p"})
-			r.Decided(&slots.Entry{Seq: 1, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
+			r.turnsAway(now, 1)
 		}
 	}
 	handle(recordRoom) // nobody writes yet: half of it finds room
@@ -113,8 +112,8 @@ func TestRecordRotates(t *testing.T) {
 	go r.run()
 	now := time.Now()
 	r.Begins(now, slots.Config{})
-	for range 300 {
-		r.Handles(now, messages.ProbeDue{Server: "home", Probe: 1})
+	for i := range 300 {
+		r.turnsAway(now, int64(i+1))
 	}
 	r.stop()
 	for _, f := range []string{file, file + ".1"} {
@@ -126,5 +125,41 @@ func TestRecordRotates(t *testing.T) {
 		if err != nil || len(again.Gaps) != 1 || !strings.Contains(again.Gaps[0], "went before") || len(again.Differs) > 0 {
 			t.Errorf("%s: %v: %+v", f, err, again)
 		}
+		if last := again.Entries[len(again.Entries)-1]; f == file && last.Seq != 300 {
+			t.Errorf("the last of 300 is counted as %d", last.Seq)
+		}
 	}
+}
+
+// turnsAway records a message, and what is decided on it.
+func (r *recording) turnsAway(now time.Time, seq int64) {
+	r.Handles(now, messages.Join{Server: "home", Conn: "p"})
+	r.Decided(&slots.Entry{Seq: seq, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
+}
+
+// TestDecisionIsWrittenBeforeTheNextMessage: a relay that is killed in the night has recorded the last one of the evening.
+func TestDecisionIsWrittenBeforeTheNextMessage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "record")
+	r, err := newRecording(file, 1<<20, "test", testConfig().Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go r.run()
+	defer r.stop()
+	written := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
+			if b, err := os.ReadFile(file); err != nil || time.Now().After(end) {
+				t.Fatalf("%v, and no %s in %s", err, what, b)
+			} else if strings.Contains(string(b), what) {
+				return
+			}
+		}
+	}
+	now := time.Now()
+	r.Begins(now, slots.Config{})
+	r.Handles(now, messages.Join{Server: "home", Conn: "p"})
+	written(`"message"`)
+	r.Decided(&slots.Entry{Seq: 1, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
+	written(`"decided"`)
 }

@@ -4,7 +4,7 @@
 //	{"at":"...","message":"Claim","body":{"Server":"home", ...}}                           a message, and when it was handled
 //	{"decided":{"seq":1, ...}}                                                             what was decided on it, as /claims shows it
 //	{"dropped":12}                                                                         so many messages are missing here
-//	{"continues":5000}                                                                     the head's second line, of a rotated file
+//	{"continues":5000,"seq":1234}                                                          the head's second line, of a rotated file
 //
 // The machine of slots gives equal effects for equal messages at equal times, so a record that begins with its process holds
 // everything: at the start no slot is held. A file that was rotated begins later, and its first line but one says so.
@@ -39,6 +39,7 @@ type line struct {
 	Decided   json.RawMessage `json:"decided,omitempty"`
 	Dropped   int64           `json:"dropped,omitempty"`
 	Continues int64           `json:"continues,omitempty"`
+	Seq       int64           `json:"seq,omitempty"` // beside Continues
 }
 
 // kinds are the messages of the registry, by the names of their types.
@@ -85,8 +86,8 @@ func Decision(e *slots.Entry) ([]byte, error) {
 // Dropped is the line that says how many messages are missing.
 func Dropped(n int64) ([]byte, error) { return json.Marshal(line{Dropped: n}) }
 
-// Continues is the line that says how many lines there were in earlier files.
-func Continues(n int64) ([]byte, error) { return json.Marshal(line{Continues: n}) }
+// Continues is the line that says how many lines there were in earlier files, and the last number among their decisions.
+func Continues(n, seq int64) ([]byte, error) { return json.Marshal(line{Continues: n, Seq: seq}) }
 
 // parse is the message of a line.
 func (l *line) parse() (messages.ToRegistry, error) {

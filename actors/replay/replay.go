@@ -31,25 +31,27 @@ type Difference struct {
 
 // Run handles a record. With until, it stops behind the message that made the entry of this number.
 func Run(r io.Reader, until int64) (*Result, error) {
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, maxLine)
+	in := bufio.NewReaderSize(r, maxLine)
 	p := &player{result: &Result{}, until: until}
-	for in.Scan() {
+	for {
 		p.line++
-		if err := p.take(in.Bytes()); errors.Is(err, errEnough) {
+		b, err := in.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			return p.end(len(b) > 0)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = fmt.Errorf("no line of a record: it is longer than %d bytes", maxLine)
+		}
+		if err == nil {
+			err = p.take(b)
+		}
+		if errors.Is(err, errEnough) {
 			return p.result, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", p.line, err)
 		}
 	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("line %d: %w", p.line+1, err)
-	}
-	if p.machine == nil {
-		return nil, errors.New("it is empty: want a record's head")
-	}
-	p.compare()
-	return p.result, nil
 }
 
 // player is a machine of slots that goes through a record.
@@ -75,7 +77,7 @@ func (p *player) take(b []byte) error {
 	}
 	var l line
 	if err := json.Unmarshal(b, &l); err != nil {
-		return err
+		return fmt.Errorf("no line of a record: %w", err)
 	}
 	switch {
 	case l.Decided != nil:
@@ -87,6 +89,7 @@ func (p *player) take(b []byte) error {
 		return nil
 	case l.Continues > 0:
 		p.result.Gaps = append(p.result.Gaps, fmt.Sprintf("line %d: %d lines went before, in files that are gone; who held a slot by then is not known here", p.line, l.Continues))
+		p.seq = l.Seq
 		return nil
 	}
 	if p.compare(); p.until > 0 && p.seq >= p.until {
@@ -95,10 +98,23 @@ func (p *player) take(b []byte) error {
 	return p.step(b, &l)
 }
 
+// end is that of the file. Where the relay was killed, or its disk was full, that is in the middle of a line.
+func (p *player) end(cut bool) (*Result, error) {
+	switch {
+	case p.machine == nil:
+		return nil, errors.New("it is empty: want a record's head")
+	case cut:
+		p.result.Gaps = append(p.result.Gaps, fmt.Sprintf("line %d: the record breaks off here; what was decided on its last message is not compared", p.line))
+	default:
+		p.compare()
+	}
+	return p.result, nil
+}
+
 func (p *player) begin(b []byte) error {
 	h := &p.result.Head
 	if err := json.Unmarshal(b, h); err != nil || h.Record != Format {
-		return fmt.Errorf("not the head of a record: want %q", fmt.Sprintf(`{"record":%d, ...}`, Format))
+		return fmt.Errorf(`not the head of a record: want {"record":%d, ...}`, Format)
 	}
 	p.machine = slots.New(h.Started, h.Slots)
 	return nil

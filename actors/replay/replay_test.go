@@ -115,6 +115,33 @@ func TestMissingDecisionIsADifference(t *testing.T) {
 	}
 }
 
+// TestRecordThatBreaksOff is handled as far as it goes: that is what a relay leaves that was killed.
+func TestRecordThatBreaksOff(t *testing.T) {
+	record := two(t)
+	for cut := len(record) - 1; cut > strings.Index(record, "\n")+1; cut-- {
+		r := run(t, record[:cut], 0)
+		if record[cut-1] != '\n' && (len(r.Gaps) != 1 || !strings.Contains(r.Gaps[0], "breaks off") || len(r.Differs) > 0) {
+			t.Fatalf("cut at %d: %+v", cut, r)
+		}
+	}
+	if r := run(t, record[:len(record)-1], 0); len(r.Entries) != 2 {
+		t.Errorf("%+v", r.Entries)
+	}
+}
+
+// TestRotatedRecordGoesOnCounting: its numbers are those to cite, and --until means them.
+func TestRotatedRecordGoesOnCounting(t *testing.T) {
+	lines := strings.SplitAfter(two(t), "\n")
+	continues, _ := Continues(500, 98)
+	record := lines[0] + string(continues) + "\n" + strings.Join(lines[1:], "")
+	if r := run(t, record, 0); len(r.Entries) != 2 || r.Entries[1].Seq != 100 || len(r.Gaps) != 1 || len(r.Differs) > 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := run(t, record, 99); len(r.Entries) != 1 || r.Entries[0].Seq != 99 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestUntilEndsBehindThatEntry(t *testing.T) {
 	if r := run(t, two(t), 1); len(r.Entries) != 1 || len(r.Differs) > 0 {
 		t.Errorf("%+v", r)
@@ -124,7 +151,7 @@ func TestUntilEndsBehindThatEntry(t *testing.T) {
 func TestWhatIsNoRecordIsRefused(t *testing.T) {
 	good := two(t)
 	for _, record := range []string{
-		"", "{}\n", `{"record":2}` + "\n", "nonsense\n", good + "nonsense\n", good + `{"at":"2026-01-02T15:04:05Z","message":"Evict","body":{}}` + "\n",
+		"", "{}\n", `{"record":2}` + "\n", "nonsense\n", good + "nonsense\n", good + "[]\n", good + strings.Repeat("x", maxLine) + "\n", `{"record":1,`, good + `{"at":"2026-01-02T15:04:05Z","message":"Evict","body":{}}` + "\n",
 		good + `{"message":"ShutDown","body":{}}` + "\n", good + `{"at":"2026-01-02T15:04:05Z","message":"Claim","body":7}` + "\n",
 	} {
 		if _, err := Run(strings.NewReader(record), 0); err == nil {
