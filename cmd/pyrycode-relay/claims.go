@@ -43,8 +43,7 @@ func (c *claims) run(ctx context.Context) error {
 	}
 	for {
 		err := c.follow(ctx)
-		var refused *answer
-		if ctx.Err() != nil || errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
+		if !passes(ctx, err) {
 			return errors.Join(ctx.Err(), err)
 		}
 		fmt.Fprintf(os.Stderr, "pyrycode-relay: the stream has ended (%v); dialling again\n", err)

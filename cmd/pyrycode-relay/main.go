@@ -50,7 +50,7 @@ func relay(args []string) int {
 	err := parse(&f, args, "pyrycode-relay",
 		"A relay for pyry binaries: the first claim of a server-id wins, and nobody is locked out by his own dead past self.\n\n"+
 			"Commands in place of flags, each with its own --help: claims and slots show what a running relay decides and who holds what, "+
-			"release throws a holder out, replay handles a --record again.\n\n"+
+			"release throws a holder out, replay handles a --record again, healthcheck asks how the relay is.\n\n"+
 			"Without flags it serves plain HTTP on loopback, to try it. Every flag has an environment twin: --probe-timeout is "+
 			envPrefix+"_PROBE_TIMEOUT; the flag beats its twin.",
 		kong.Vars{"version": fmt.Sprintf("%s (%s, %s)", build.Version, build.Commit, build.Built)})

@@ -217,6 +217,51 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+// TestWhoWatchesOutlivesTheRelay: `claims --follow` and `slots --watch` go on with the relay that comes after it.
+func TestWhoWatchesOutlivesTheRelay(t *testing.T) {
+	dir := t.TempDir()
+	s := startRelay(t, "--admin-listen", "127.0.0.1:0", "--admin-token-file", filepath.Join(dir, "token"))
+	var watchers []*bufio.Reader
+	for _, args := range [][]string{{"claims", "--follow"}, {"slots", "--watch"}} {
+		cmd := exec.Command(s.cmd.Path, append(args, "--url", s.admin)...)
+		out, err := cmd.StdoutPipe()
+		if err != nil || cmd.Start() != nil {
+			t.Fatal(args, err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		watchers = append(watchers, bufio.NewReader(out))
+		lineOf(t, watchers[len(watchers)-1], "SERVER-ID")
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if code := exitCode(s.cmd); code != 0 {
+		t.Fatalf("after SIGTERM the relay exits with %d", code)
+	}
+	if _, why, code := s.asks(t, "slots", "--watch"); code != 1 || !strings.Contains(why, "is the relay running") {
+		t.Errorf("whoever begins while it is away: %d, %s", code, why)
+	}
+	again := exec.Command(s.cmd.Path, "--insecure-listen", s.addr, "--admin-listen", strings.TrimPrefix(s.admin, "http://"), "--admin-token-file", filepath.Join(dir, "token"))
+	out, err := again.StdoutPipe()
+	if err != nil || again.Start() != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Process.Kill(); _ = again.Wait() })
+	lineOf(t, bufio.NewReader(out), "listens on")
+	s.claim(t, "--id", "next")
+	for _, w := range watchers {
+		lineOf(t, w, "server-next-")
+	}
+	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil { // where there is one
+		defer full.Close()
+		for _, args := range [][]string{{"claims"}, {"claims", "--json"}, {"claims", "--follow"}, {"slots"}, {"slots", "--json"}, {"slots", "--watch"}} {
+			cmd := exec.Command(s.cmd.Path, append(args, "--url", s.admin)...)
+			cmd.Stdout = full
+			if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
+				t.Errorf("%v onto a full disk: exit code %d, want 1", args, cmd.ProcessState.ExitCode())
+			}
+		}
+	}
+}
+
 // TestFirstSession is the README's: claim, be refused, give back, claim again, have a phone's frame come back, and shut the
 // relay down.
 func TestFirstSession(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
@@ -58,6 +59,13 @@ type answer struct {
 }
 
 func (a *answer) Error() string { return a.text }
+
+// passes reports whether err may be over once the relay is back: what it refuses is not, nor what cannot be printed.
+func passes(ctx context.Context, err error) bool {
+	var refused *answer
+	var output *fs.PathError
+	return ctx.Err() == nil && !errors.As(err, &output) && (!errors.As(err, &refused) || refused.status >= http.StatusInternalServerError)
+}
 
 // untilInterrupted runs what may last, and gives the exit code. That somebody ends it is no failure.
 func untilInterrupted(do func(context.Context) error) int {

@@ -49,9 +49,14 @@ func runSlots(args []string) int {
 func (s *slotList) run(ctx context.Context) error {
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
-	for {
-		if err := s.show(ctx); err != nil || !s.Watch {
+	for shown := false; ; {
+		switch err := s.show(ctx); {
+		case !s.Watch, err != nil && (!shown || !passes(ctx, err)):
 			return err
+		case err != nil:
+			fmt.Fprintf(os.Stderr, "pyrycode-relay: %v; asking again\n", err)
+		default:
+			shown = true
 		}
 		select {
 		case <-ctx.Done():
@@ -75,7 +80,9 @@ func (s *slotList) show(ctx context.Context) error {
 	now := time.Now()
 	for _, one := range all {
 		if s.JSON {
-			fmt.Printf("%s\n", one)
+			if _, err := fmt.Printf("%s\n", one); err != nil {
+				return err
+			}
 			continue
 		}
 		var v slotState
@@ -90,8 +97,7 @@ func (s *slotList) show(ctx context.Context) error {
 	if s.Watch && isTerminal(os.Stdout) {
 		fmt.Print(clearScreen)
 	}
-	s.table.print(rows...)
-	return nil
+	return s.table.print(rows...)
 }
 
 func (v *slotState) row(now time.Time) []cell {

@@ -41,7 +41,7 @@ func newTable(out *os.File) *table {
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // print prints rows under each other, as wide as the widest of them and of those before.
-func (t *table) print(rows ...[]cell) {
+func (t *table) print(rows ...[]cell) error {
 	for _, row := range rows {
 		for len(t.widths) < len(row) {
 			t.widths = append(t.widths, 0)
@@ -64,7 +64,8 @@ func (t *table) print(rows ...[]cell) {
 		}
 		text.WriteByte('\n')
 	}
-	_, _ = io.WriteString(t.out, text.String()) // to a pipe that is closed, nothing can be said
+	_, err := io.WriteString(t.out, text.String())
+	return err
 }
 
 // heading is a row of names.
@@ -123,7 +124,9 @@ func (t *table) decisions(asJSON bool, entries ...json.RawMessage) error {
 	}
 	for _, e := range entries {
 		if asJSON {
-			_, _ = fmt.Fprintf(t.out, "%s\n", e)
+			if _, err := fmt.Fprintf(t.out, "%s\n", e); err != nil {
+				return err
+			}
 			continue
 		}
 		row, err := decisionRow(e)
@@ -132,6 +135,5 @@ func (t *table) decisions(asJSON bool, entries ...json.RawMessage) error {
 		}
 		rows = append(rows, row)
 	}
-	t.print(rows...)
-	return nil
+	return t.print(rows...)
 }
