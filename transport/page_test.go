@@ -20,7 +20,7 @@ import (
 var (
 	desk  = browser.Look{Width: 1280, Height: 900}
 	night = browser.Look{Width: 1280, Height: 900, Dark: true}
-	phone = browser.Look{Width: 390, Height: 844, Phone: true}
+	phone = browser.Look{Width: 360, Height: 740, Phone: true}
 )
 
 // show opens a status page, and fails at the test's end if anything went wrong in it or it asked for anything that is not the relay's.
@@ -315,12 +315,16 @@ func TestPageByKeyboard(t *testing.T) {
 	if now := browser.Eval[float64](p, `document.querySelector(".chart").scrollLeft`); now != scrolled {
 		t.Errorf("a new drawing scrolled from %v to %v", scrolled, now)
 	}
-	if wide := browser.Eval[int](p, `document.documentElement.scrollWidth`); wide > 390 {
-		t.Errorf("the page is %d wide on a screen of 390", wide)
+	if wide := browser.Eval[int](p, `document.documentElement.scrollWidth`); int64(wide) > phone.Width {
+		t.Errorf("the page is %d wide on a screen of %d", wide, phone.Width)
 	}
 	for what, missing := range map[string]string{
-		"names":    `[...document.querySelectorAll("a, button, input, [role=region], nav, section")].filter(e => !(e.innerText || e.querySelector(":scope > title") || e.getAttribute("aria-label") || e.labels?.length || e.getAttribute("aria-labelledby"))).length`,
-		"ids":      `document.querySelectorAll("[id]").length - new Set([...document.querySelectorAll("[id]")].map(e => e.id)).size`,
+		"names": `[...document.querySelectorAll("a, button, input:not([type=hidden]), [role=region], nav, section")].filter(e => !(e.innerText || e.querySelector(":scope > title") || e.getAttribute("aria-label") || e.labels?.length || e.getAttribute("aria-labelledby"))).length`,
+		"ids":   `document.querySelectorAll("[id]").length - new Set([...document.querySelectorAll("[id]")].map(e => e.id)).size`,
+		"rows whose cells lie on each other": `[...document.querySelectorAll(".entries tbody tr")].filter(tr => {
+			const cells = [...tr.children].map(cell => { const text = document.createRange(); text.selectNodeContents(cell); return text.getBoundingClientRect(); });
+			return cells.some((a, i) => cells.some((b, j) => i < j && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+		}).length`,
 		"headings": `document.querySelectorAll("h1").length - 1`,
 	} {
 		if n := browser.Eval[int](p, missing); n != 0 {

@@ -95,11 +95,12 @@ type link struct {
 	Y1, Y2 int
 }
 
-// layout draws the entries of one slot. Where ended is false, what is open at the last of them goes on.
-func layout(entries []slots.Entry, by axis, ended bool) *chart {
+// layout draws the entries of one slot. Where ended is false, what is open at the last of them goes on. Where more lose than have room,
+// newest gives the lanes to the last of them, and not to the first.
+func layout(entries []slots.Entry, by axis, ended, newest bool) *chart {
 	p := pen{chart: &chart{}, lanes: map[messages.ConnID]int{}, waits: map[messages.ConnID]messages.ProbeNumber{}, holder: none, phones: none, crowd: none, nobody: none}
 	p.columns(entries, by)
-	p.allot(entries)
+	p.allot(entries, newest)
 	for i := range entries {
 		p.x = p.Columns[i].X
 		p.draw(&entries[i])
@@ -134,8 +135,8 @@ func (p *pen) columns(entries []slots.Entry, by axis) {
 }
 
 // allot gives each connection its lane: in the order in which they appear, the shared lanes last.
-func (p *pen) allot(entries []slots.Entry) {
-	held, losers, crowd := map[messages.ConnID]bool{}, 0, map[messages.ConnID]bool{}
+func (p *pen) allot(entries []slots.Entry, newest bool) {
+	held, losers, crowd := map[messages.ConnID]bool{}, map[messages.ConnID]bool{}, map[messages.ConnID]bool{}
 	for i := range entries {
 		if d := entries[i].Decided; d == slots.Granted || d == slots.TookOver {
 			held[entries[i].Conn] = true
@@ -144,22 +145,26 @@ func (p *pen) allot(entries []slots.Entry) {
 			held[former] = true
 		}
 	}
+	for i := range entries {
+		if newest {
+			i = len(entries) - 1 - i
+		}
+		if e := &entries[i]; len(losers) < maxLosers && !ofPhone(e) && e.Conn != "" && !held[e.Conn] {
+			losers[e.Conn] = true
+		}
+	}
 	phones, unnamed := map[messages.ConnID]bool{}, 0
 	for i := range entries {
 		e := &entries[i]
 		if former := holderBefore(e); former != "" {
 			p.own(e.Server, former)
 		}
-		_, has := p.lanes[e.Conn]
 		switch {
 		case ofPhone(e):
 			phones[e.Conn] = true
 		case e.Conn == "":
 			unnamed++
-		case has || held[e.Conn]:
-			p.own(e.Server, e.Conn)
-		case losers < maxLosers:
-			losers++
+		case held[e.Conn] || losers[e.Conn]:
 			p.own(e.Server, e.Conn)
 		default:
 			crowd[e.Conn] = true

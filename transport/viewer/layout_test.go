@@ -118,7 +118,7 @@ probe 1 of a from #2 to #3
 `},
 	} {
 		t.Run(what, func(t *testing.T) {
-			got := sketch(layout(c.story.journal[c.skip:], byOrder, c.free))
+			got := sketch(layout(c.story.journal[c.skip:], byOrder, c.free, false))
 			if got != c.want[1:] {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want[1:])
 			}
@@ -133,7 +133,7 @@ func TestEveryEntryHasAMark(t *testing.T) {
 		s := randomLife(t, rapid.IntRange(0, 200).Draw(t, "acts"))
 		entries := s.journal[rapid.IntRange(0, len(s.journal)).Draw(t, "dropped"):]
 		by := rapid.SampledFrom([]axis{byOrder, byTime}).Draw(t, "axis")
-		c := layout(entries, by, rapid.Bool().Draw(t, "free"))
+		c := layout(entries, by, rapid.Bool().Draw(t, "free"), rapid.Bool().Draw(t, "newest"))
 		if len(c.Marks) != len(entries) || len(c.Columns) != len(entries) {
 			t.Fatalf("%d entries, %d marks, %d columns", len(entries), len(c.Marks), len(c.Columns))
 		}
@@ -215,13 +215,16 @@ func TestManyLosersShareALane(t *testing.T) {
 		s.claims(fmt.Sprint("l", i))
 	}
 	s.answers("holder", 1).at(time.Second).answers("holder", 2)
-	c := layout(s.journal, byOrder, false)
+	c := layout(s.journal, byOrder, false, false)
 	if want := 1 + maxLosers + 1; len(c.Lanes) != want {
 		t.Fatalf("%d lanes, want %d", len(c.Lanes), want)
 	}
 	crowd := c.Lanes[len(c.Lanes)-1]
 	if crowd.Members != 1000-maxLosers || crowd.Count != 2*crowd.Members || len(c.Marks) != len(s.journal) {
 		t.Errorf("%+v; %d marks of %d entries", crowd, len(c.Marks), len(s.journal))
+	}
+	if last := layout(s.journal, byOrder, false, true).Lanes[maxLosers]; last.Name != "l999" {
+		t.Errorf("the newest lane is of %s", last.Name)
 	}
 	waits := 0
 	for _, s := range c.Spans {
@@ -238,10 +241,10 @@ func TestManyLosersShareALane(t *testing.T) {
 func TestTimeWidensPauses(t *testing.T) {
 	entries := tell(t, "alpha").claims("a").at(10 * time.Microsecond).releases("a").at(10 * time.Second).claims("b").journal
 	width := func(c *chart, i int) int { return c.Columns[i].X - c.Columns[i-1].X }
-	if c := layout(entries, byOrder, false); width(c, 1) != width(c, 2) {
+	if c := layout(entries, byOrder, false, false); width(c, 1) != width(c, 2) {
 		t.Errorf("by order: %d and %d", width(c, 1), width(c, 2))
 	}
-	if c := layout(entries, byTime, false); width(c, 1)+100 > width(c, 2) {
+	if c := layout(entries, byTime, false, false); width(c, 1)+100 > width(c, 2) {
 		t.Errorf("by time: 10µs is %d wide, 10s is %d", width(c, 1), width(c, 2))
 	}
 }
@@ -268,6 +271,11 @@ func TestWords(t *testing.T) {
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%d: got %s, want %s", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{-time.Second: "<1s", 999 * time.Millisecond: "<1s", 1999 * time.Millisecond: "1s"} {
+		if got := ago(time.Unix(100, 0), time.Unix(100, 0).Add(-d)); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
 	}
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1 << 10: "1 KiB", 3 << 19: "1.5 MiB"} {

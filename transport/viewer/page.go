@@ -88,6 +88,7 @@ type query struct {
 	Axis     axis
 	NoPhones bool
 	Before   int64 // 0: the newest
+	File     bool  // it is drawn into a file, which opens at the beginning; a page opens at the end
 }
 
 // With is the address of the same page with one thing changed.
@@ -118,7 +119,7 @@ func Address(e *slots.Entry) string {
 
 // newLife draws the newest entries of a slot, at most limit of them.
 func newLife(entries []slots.Entry, reach time.Time, limit int, q query, state Slot, free bool, now time.Time) life {
-	l := life{Server: q.Server, Now: now, State: state, Totals: count(entries, now, reach), Asked: q}
+	l := life{Server: q.Server, File: q.File, Now: now, State: state, Totals: count(entries, now, reach), Asked: q}
 	if len(entries) > 0 {
 		l.Last = entries[len(entries)-1].Seq
 	}
@@ -132,7 +133,7 @@ func newLife(entries []slots.Entry, reach time.Time, limit int, q query, state S
 	}
 	l.Left = max(0, len(entries)-limit)
 	entries = entries[l.Left:]
-	l.Chart, l.Rows = layout(entries, q.Axis, free && !l.Past), rows(entries)
+	l.Chart, l.Rows = layout(entries, q.Axis, free && !l.Past, !q.File), rows(entries)
 	return l
 }
 
@@ -172,8 +173,8 @@ func HTML(w io.Writer, title string, entries []slots.Entry) error {
 			v.Unfiled = len(order) - i
 			break
 		}
-		l := newLife(of[server], time.Time{}, filedEntries, query{Server: server, Axis: byOrder}, Slot{}, false, v.Now)
-		l.ID, l.File, l.Totals.Span = i, true, 0
+		l := newLife(of[server], time.Time{}, filedEntries, query{Server: server, Axis: byOrder, File: true}, Slot{}, false, v.Now)
+		l.ID, l.Totals.Span = i, 0
 		drawn += len(l.Rows)
 		v.Lives = append(v.Lives, l)
 	}

@@ -78,12 +78,15 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// ago is short for a moment in the past.
+// ago is short for a moment in the past, to the second.
 func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return short(max(0, now.Sub(t).Truncate(time.Second)))
+	if now.Sub(t) < time.Second {
+		return "<1s"
+	}
+	return short(now.Sub(t).Truncate(time.Second))
 }
 
 // size is a number of bytes, for people.
