@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,12 +20,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command as a shell sees it.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Condition: func(cond string) (bool, error) {
-		if cond != "root" {
-			return false, fmt.Errorf("no condition %q", cond)
-		}
-		return os.Geteuid() == 0, nil
-	}})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
 }
 
 // TestExcessCapabilities: what a process may raise at any time counts as what it has.

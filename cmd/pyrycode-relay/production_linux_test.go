@@ -29,7 +29,7 @@ func TestProductionLooksAtWhoRunsIt(t *testing.T) {
 		},
 		"nobody, who may do more": {
 			&syscall.SysProcAttr{Credential: nobody, AmbientCaps: []uintptr{netBindService, chown}}, exitConfig,
-			"--production with Linux capabilities 0x1 beyond CAP_NET_BIND_SERVICE: want them dropped, with systemd's CapabilityBoundingSet= or `setpriv --bounding-set`",
+			"--production with Linux capabilities 0x1 beyond CAP_NET_BIND_SERVICE: want them dropped, with systemd's CapabilityBoundingSet=, `setpriv --ambient-caps=-all`, or `setcap -r`",
 		},
 	} {
 		// Whom production lets through gets no further than an address that is nobody's.
