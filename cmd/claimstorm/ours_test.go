@@ -78,8 +78,13 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 				probe = shortProbe
 			}
 			relay := startOurs(t, probe)
-			r := claimstorm(t, append(strings.Fields(args), append(relay.flags, "--admin", relay.admin)...)...)
-			if r.code == 4 && strings.Contains(strings.Join(r.result.Why, " "), "too busy") {
+			var r told
+			for range 4 { // on a busy machine a run may prove nothing
+				if r = claimstorm(t, append(strings.Fields(args), append(relay.flags, "--admin", relay.admin)...)...); r.code != 4 {
+					break
+				}
+			}
+			if r.code == 4 {
 				t.Skip(r.result.Why)
 			}
 			if r.code != 0 || len(r.result.Checks) == 0 {
