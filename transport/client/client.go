@@ -41,7 +41,7 @@ type Dialer struct {
 	MaxMessage int64         // the largest message to take, in bytes; 0 is DefaultMaxMessage
 	PingEvery  time.Duration // how often to ask whether the relay lives; 0 is DefaultPingEvery, negative never
 	PongWithin time.Duration // how long such a ping may go unanswered before the relay counts as dead; 0 is DefaultPongWithin
-	HTTPClient *http.Client  // for TLS settings and proxies; nil is http.DefaultClient
+	HTTPClient *http.Client  // for TLS settings and proxies; nil is http.DefaultClient. No redirect is followed
 }
 
 // Binary claims the server-id for a binary of that version (1 to 128 printable ASCII characters). That it returns means that
@@ -74,7 +74,7 @@ func (d *Dialer) dial(ctx context.Context, path string, header http.Header) (*co
 	header.Set("User-Agent", d.UserAgent)
 	within, cancel := context.WithTimeout(ctx, cmp.Or(d.DialWithin, DefaultDialWithin))
 	defer cancel()
-	ws, resp, err := websocket.Dial(within, strings.TrimSuffix(d.URL, "/")+path, &websocket.DialOptions{HTTPClient: d.HTTPClient, HTTPHeader: header})
+	ws, resp, err := websocket.Dial(within, strings.TrimSuffix(d.URL, "/")+path, &websocket.DialOptions{HTTPClient: d.httpClient(), HTTPHeader: header})
 	switch {
 	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, &HTTPError{Status: resp.StatusCode, RetryAfter: retryAfter(resp)}
@@ -88,6 +88,13 @@ func (d *Dialer) dial(ctx context.Context, path string, header http.Header) (*co
 		go c.keepalive(life, every, cmp.Or(d.PongWithin, DefaultPongWithin))
 	}
 	return c, nil
+}
+
+// httpClient follows no redirect: it would take the token there, wherever that is.
+func (d *Dialer) httpClient() *http.Client {
+	c := *cmp.Or(d.HTTPClient, http.DefaultClient)
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
 }
 
 // retryAfter is what the relay asks to wait, 0 where it says nothing that can be read.

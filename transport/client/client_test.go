@@ -226,6 +226,24 @@ func TestRetryAfterIsRead(t *testing.T) {
 	}
 }
 
+// TestTokenIsTakenNowhereElse: a redirect is an answer like others, and no reason to dial there.
+func TestTokenIsTakenNowhereElse(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s is asked for, with the token %q", r.URL, r.Header.Get("X-Pyrycode-Token"))
+	}))
+	defer elsewhere.Close()
+	relay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+	}))
+	defer relay.Close()
+	d := &client.Dialer{URL: "ws" + strings.TrimPrefix(relay.URL, "http"), ServerID: "home", UserAgent: "test"}
+	_, err := d.Phone(t.Context(), "secret", "")
+	if he, ok := errors.AsType[*client.HTTPError](err); !ok || he.Status != 307 || client.Advise(err) != client.Stop {
+		t.Errorf("got %v, want the redirect as an HTTPError that says stop", err)
+	}
+}
+
 // TestFramesAreNotTouched: encoding/json would drop the space, and write \u003c.
 func TestFramesAreNotTouched(t *testing.T) {
 	url, stop := startRelay()
