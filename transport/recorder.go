@@ -65,10 +65,10 @@ func newRecording(file string, limit int64, version string, log *slog.Logger) (*
 // open begins a file. The one before it is the only one that is kept.
 func (r *recording) open() (err error) {
 	if err := os.Rename(r.file, r.file+".1"); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("rotate the record: %w", err)
+		return fmt.Errorf("rotate the --record: %w", err)
 	}
 	if r.out, err = os.OpenFile(r.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
-		return fmt.Errorf("open the record: %w", err)
+		return fmt.Errorf("open the --record: %w", err)
 	}
 	r.buf, r.size = bufio.NewWriter(r.out), 0
 	return nil

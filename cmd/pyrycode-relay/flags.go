@@ -100,6 +100,8 @@ func (f *flags) Validate() error {
 		{"insecure-listen", f.InsecureListen, f.InsecureListen == "" || isAddr(f.InsecureListen), "an address and a port, such as 127.0.0.1:8080"},
 		{"https-listen", f.HTTPSListen, isAddr(f.HTTPSListen), "an address and a port, such as :443"},
 		{"http-listen", f.HTTPListen, isAddr(f.HTTPListen), "an address and a port, such as :80"},
+		{"https-listen", f.HTTPSListen, f.HTTPSListen == ":443" || f.TLSCert != "" || f.Domain != "", "--tls-cert or --domain beside it: TLS needs a certificate"},
+		{"http-listen", f.HTTPListen, f.HTTPListen == ":80" || f.Domain != "", "--domain beside it, whose challenges it answers; --insecure-listen is plain HTTP"},
 		{"tls-cert", f.TLSCert, f.TLSCert == "" || f.TLSKey != "", "--tls-key beside it"},
 		{"tls-key", f.TLSKey, f.TLSKey == "" || f.TLSCert != "", "--tls-cert beside it"},
 		{"domain", f.Domain, f.Domain == "" || f.TLSCert == "", "either --domain or --tls-cert"},
