@@ -104,6 +104,7 @@ type reading struct {
 	held     bool   // the next message may not begin: it waits in the socket
 	rest     int64  // of the current frame, what has not
 	head     header // of the current frame
+	began    int64  // when the rest of a message was first asked for, by the set's clock; 0: none is under way
 	deadline bool   // the read deadline is set
 	lingers  bool   // it has been made known to those who send it to sleep
 	spoke    bool   // a data message has come since this connection woke
@@ -164,6 +165,8 @@ func (r *reading) more() bool {
 	between := !r.open && b.w == 0
 	if between {
 		r.setDeadline(0)
+	} else if r.began == 0 {
+		r.began = r.heard.Load()
 	}
 	linger := between && r.raw != nil && r.spoke && !r.deaf.Load()
 	if r.raw != nil && !linger { // to wait costs something, be it a timer or the way to sleep: look first
@@ -287,10 +290,13 @@ func (l *lingering) look(set *sockets) {
 	}
 }
 
-// setDeadline gives what is read next so much time; 0 is any.
+// setDeadline gives what is read next so much time; 0 is any, since no message is under way.
 func (r *reading) setDeadline(d time.Duration) {
-	if d == 0 && !r.deadline {
-		return
+	if d == 0 {
+		r.began = 0
+		if !r.deadline {
+			return
+		}
 	}
 	r.deadline = d > 0
 	at := time.Time{}
@@ -304,7 +310,11 @@ func (r *reading) setDeadline(d time.Duration) {
 func (r *reading) got(err error) bool {
 	switch {
 	case err == nil:
-		r.heard.Store(r.set.now())
+		now := r.set.now()
+		r.heard.Store(now)
+		if r.began > 0 && now-r.began > int64(r.set.cfg.ReadTimeout) { // where there is always something to read no deadline is set
+			r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
+		}
 	case isTimeout(err): // of the message, also where the read would not have waited
 		r.ended(messages.ClosePolicy, messages.ReasonTooSlow, false)
 	default:
