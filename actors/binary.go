@@ -39,9 +39,10 @@ const (
 type binary struct {
 	connection
 
-	epoch  messages.Epoch // 0 until granted
-	phones *members       // nil until the first one comes
-	last   messages.Ended // how to close; from the socket's Ended on
+	epoch  messages.Epoch    // 0 until granted
+	phones *members          // nil until the first one comes
+	lent   *messages.Deliver // to a phone, while it handles it; nil until the first frame
+	last   messages.Ended    // how to close; from the socket's Ended on
 	life   life
 
 	asked      time.Duration                  // when it claimed, by the relay's age
@@ -92,7 +93,7 @@ func (b *binary) handle(m messages.ToBinary) {
 		if b.life == holding && b.epoch == m.Epoch {
 			b.attach(m)
 		}
-	case messages.Frame:
+	case *messages.Frame:
 		if b.life == holding && b.epoch == m.Epoch {
 			b.frame(m)
 		}
@@ -104,7 +105,7 @@ func (b *binary) handle(m messages.ToBinary) {
 		if b.life == holding {
 			b.written()
 		}
-	case messages.Received:
+	case *messages.Received:
 		if b.life != ending {
 			b.received(m)
 		}
@@ -161,7 +162,7 @@ func (b *binary) credit(phone actor.Process, bytes int64) {
 var tail = []byte(envelope.Tail)
 
 // frame: a phone's frame goes out in its envelope.
-func (b *binary) frame(m messages.Frame) {
+func (b *binary) frame(m *messages.Frame) {
 	if b.phones == nil {
 		return
 	}
@@ -201,7 +202,7 @@ func (b *binary) detach(m messages.Detach) {
 }
 
 // received: an envelope goes to the phone that it names, and to no phone of another slot.
-func (b *binary) received(m messages.Received) {
+func (b *binary) received(m *messages.Received) {
 	e := envelope.Parse(m.Bytes)
 	switch e.Kind {
 	case envelope.Malformed:
@@ -220,7 +221,12 @@ func (b *binary) received(m messages.Received) {
 			b.dropped(tally.UnknownConn, unknownConn)
 			return
 		}
-		phone.phone.SendUserMessage(nil, messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing})
+		if b.lent == nil {
+			b.lent = new(messages.Deliver)
+		}
+		*b.lent = messages.Deliver{Epoch: b.epoch, Frame: e.Frame, Code: messages.CloseCode(e.Close), Passing: m.Passing}
+		phone.phone.SendUserMessage(nil, b.lent)
+		b.lent.Frame = nil
 	}
 }
 

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -73,34 +74,33 @@ func fromTheRegistry(message any) bool {
 	return false
 }
 
-// keep makes a message fit to be queued: its bytes are lent only while it is handled.
+// keep makes a message fit to be queued: one with a frame is lent only while it is handled.
 func keep(message any) any {
 	switch m := message.(type) {
-	case messages.Received:
-		m.Bytes = clone(m.Bytes)
-		return m
-	case messages.Frame:
-		m.Bytes = clone(m.Bytes)
-		return m
-	case messages.Deliver:
-		if m.Frame != nil {
-			m.Frame = clone(m.Frame)
-		}
-		return m
+	case *messages.Received:
+		kept := *m
+		kept.Bytes = bytes.Clone(m.Bytes)
+		return &kept
+	case *messages.Frame:
+		kept := *m
+		kept.Bytes = bytes.Clone(m.Bytes)
+		return &kept
+	case *messages.Deliver:
+		kept := *m
+		kept.Frame = bytes.Clone(m.Frame)
+		return &kept
 	}
 	return message
 }
 
-func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
-
 // weigh is what a message counts in a mailbox's limits.
 func weigh(message any) int {
 	switch m := message.(type) {
-	case messages.Received:
+	case *messages.Received:
 		return charge(m.Bytes)
-	case messages.Frame:
+	case *messages.Frame:
 		return charge(m.Bytes)
-	case messages.Deliver:
+	case *messages.Deliver:
 		return charge(m.Frame)
 	}
 	return messages.FrameCost

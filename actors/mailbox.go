@@ -138,7 +138,7 @@ func (m *mailbox) push(message any) {
 func (m *mailbox) count(message any, sign int) {
 	n := sign * m.kind.weightOf(message)
 	m.weight += n
-	if _, ok := message.(messages.Received); ok {
+	if _, ok := message.(*messages.Received); ok {
 		m.read += n
 	}
 }

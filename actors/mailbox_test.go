@@ -298,7 +298,7 @@ func TestReaderWaitsForRoom(t *testing.T) {
 	box := newMailbox(kind)
 	system, blocked, handled := newSystem(), make(chan struct{}), make(chan int, 100)
 	system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-		if m, ok := ctx.Message().(messages.Received); ok {
+		if m, ok := ctx.Message().(*messages.Received); ok {
 			<-blocked // the test's way to be slow
 			handled <- int(m.Bytes[0])
 		}
@@ -311,7 +311,7 @@ func TestReaderWaitsForRoom(t *testing.T) {
 	}()
 	for i := range 50 {
 		box.awaitRoom()
-		box.PostUserMessage(messages.Received{Bytes: []byte{byte(i)}})
+		box.PostUserMessage(&messages.Received{Bytes: []byte{byte(i)}})
 		queuedMost = max(queuedMost, box.UserMessageCount())
 	}
 	for i := range 50 {
@@ -332,7 +332,7 @@ func TestReaderIsNotHeldUpByOtherSenders(t *testing.T) {
 		box := newMailbox(kind)
 		pid := system.Root.Spawn(actor.PropsFromFunc(func(actor.Context) {}, actor.WithMailbox(func() actor.Mailbox { return box })))
 		box.run(nil, 1) // its start
-		box.PostUserMessage(messages.Received{})
+		box.PostUserMessage(&messages.Received{})
 		for range 10 {
 			system.Root.Send(pid, "of another sender")
 		}

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"bytes"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/pyrycode/pyrycode-relay/actors/envelope"
@@ -34,6 +36,7 @@ type phone struct {
 	binary  actor.Process       // kept while attached, since a look-up a frame would cost more than the frame
 	window  int64               // the bytes that it may still send
 	pending []messages.Received // frames that were read before the socket had paused
+	lent    *messages.Frame     // to the binary, while it handles it; nil until the first frame
 	reached bool                // a frame was handed to a binary, so its peer may know it
 	ended   bool
 }
@@ -73,11 +76,11 @@ func (p *phone) handle(m messages.ToPhone) {
 		if p.epoch == m.Epoch {
 			p.credited(m.Bytes)
 		}
-	case messages.Deliver:
+	case *messages.Deliver:
 		if p.epoch == m.Epoch {
 			p.deliver(m)
 		}
-	case messages.Received:
+	case *messages.Received:
 		p.received(m)
 	case messages.Ended:
 		p.over(m)
@@ -108,7 +111,7 @@ func (p *phone) park() {
 func (p *phone) credited(bytes int64) {
 	p.window += bytes
 	for len(p.pending) > 0 && p.window > 0 {
-		p.send(p.pending[0])
+		p.send(p.pending[0].Bytes, p.pending[0].Passing)
 		p.pending = p.pending[1:]
 	}
 	if p.window > 0 {
@@ -117,30 +120,34 @@ func (p *phone) credited(bytes int64) {
 	}
 }
 
-func (p *phone) received(m messages.Received) {
+func (p *phone) received(m *messages.Received) {
 	frame, ok := envelope.Frame(m.Bytes)
 	switch {
 	case !ok:
 		p.drop(messages.CloseInvalidData, messages.ReasonInvalidFrame)
 	case p.window <= 0: // the socket had read it already when it was paused
-		p.pending = append(p.pending, messages.Received{Bytes: clone(frame), Passing: messages.Passing{Came: m.Came}})
+		p.pending = append(p.pending, messages.Received{Bytes: bytes.Clone(frame), Passing: messages.Passing{Came: m.Came}})
 	default:
-		m.Bytes = frame
-		p.send(m)
+		p.send(frame, m.Passing)
 		if p.window <= 0 {
 			p.socket.Pause()
 		}
 	}
 }
 
-func (p *phone) send(frame messages.Received) {
+func (p *phone) send(frame []byte, how messages.Passing) {
 	p.reached = true
-	p.window -= int64(charge(frame.Bytes))
-	p.tell(messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame.Bytes, Passing: frame.Passing})
+	p.window -= int64(charge(frame))
+	if p.lent == nil {
+		p.lent = new(messages.Frame)
+	}
+	*p.lent = messages.Frame{Epoch: p.epoch, Conn: p.conn, Bytes: frame, Passing: how}
+	p.tell(p.lent)
+	p.lent.Bytes = nil
 }
 
 // deliver: the frame first, then the order to close, behind all that was queued before.
-func (p *phone) deliver(m messages.Deliver) {
+func (p *phone) deliver(m *messages.Deliver) {
 	if m.Frame != nil {
 		if !p.socket.Send(nil, m.Frame, nil, m.Passing) {
 			p.overfull(m.Code)

@@ -26,7 +26,7 @@ func (l *line) attached() *line {
 
 func (l *line) says(frame string) {
 	lent := []byte(frame)
-	l.inbox.Tell(messages.Received{Bytes: lent})
+	l.inbox.Tell(&messages.Received{Bytes: lent})
 	clear(lent)
 }
 
@@ -203,7 +203,7 @@ func TestFirstFrameMeetsADeadBinary(t *testing.T) {
 
 func TestPanicOfAPhoneEndsItAlone(t *testing.T) {
 	r := start(t, Config{tap: panicsAt(func(who messages.ConnID, m any) bool {
-		data, ok := m.(messages.Received)
+		data, ok := m.(*messages.Received)
 		return who == "p" && ok && string(data.Bytes) == "2"
 	})})
 	b := newLine().claims(r, "alpha", "b")
@@ -224,7 +224,7 @@ func TestPanicOfAPhoneEndsItAlone(t *testing.T) {
 // TestPanicOfABinaryAtAFrameLeavesThePhone: the phone's actor ran the binary's on its own goroutine.
 func TestPanicOfABinaryAtAFrameLeavesThePhone(t *testing.T) {
 	inBubble(t, Config{tap: panicsAt(func(who messages.ConnID, m any) bool {
-		_, frame := m.(messages.Frame)
+		_, frame := m.(*messages.Frame)
 		return who == "b" && frame
 	})}, func(r *Relay) {
 		b := newLine().claims(r, "alpha", "b")
@@ -332,12 +332,12 @@ func TestOverrunPhoneIsClosed(t *testing.T) {
 	p.says(`0`)
 	b.wantSent(t, fromPhone("p", `0`))
 	box := p.inbox.box
-	go box.PostUserMessage(messages.Deliver{Epoch: 1, Frame: []byte("0")})
+	go box.PostUserMessage(&messages.Deliver{Epoch: 1, Frame: []byte("0")})
 	<-p.entered
 	q := newLine().joins(r, "alpha", "q").attached()
 	frame := []byte(`"` + strings.Repeat("x", 200_000) + `"`)
 	for range r.phones.boxes.limit/len(frame) + 1 {
-		box.PostUserMessage(messages.Deliver{Epoch: 1, Frame: frame})
+		box.PostUserMessage(&messages.Deliver{Epoch: 1, Frame: frame})
 	}
 	close(p.release)
 	p.wantClosed(t, "1011 phone backlog full")
@@ -361,7 +361,7 @@ func (s *stuckSender) Send(_, _, _ []byte, _ messages.Passing) bool {
 // TestQueuedBytesAreKept: bytes are lent for the time of the call, so what is queued is a copy.
 func TestQueuedBytesAreKept(t *testing.T) {
 	lent := []byte(`"lent"`)
-	for _, m := range []any{messages.Received{Bytes: lent}, messages.Frame{Bytes: lent}, messages.Deliver{Frame: lent}} {
+	for _, m := range []any{&messages.Received{Bytes: lent}, &messages.Frame{Bytes: lent}, &messages.Deliver{Frame: lent}} {
 		kept := keep(m)
 		copy(lent, `"gone"`)
 		if !strings.Contains(fmt.Sprintf("%s", kept), `"lent"`) {
@@ -369,7 +369,7 @@ func TestQueuedBytesAreKept(t *testing.T) {
 		}
 		copy(lent, `"lent"`)
 	}
-	if m := keep(messages.Deliver{Code: 4000}).(messages.Deliver); m.Frame != nil {
+	if m := keep(&messages.Deliver{Code: 4000}).(*messages.Deliver); m.Frame != nil {
 		t.Error("a directive without a frame has got one")
 	}
 }

@@ -89,7 +89,7 @@ type Inbox struct{ box *mailbox }
 // has caught up: so a peer that sends faster than it can be handled is read no faster. To an actor that has ended it
 // does nothing. The bytes of a Received are the caller's again when it returns.
 func (in *Inbox) Tell(m messages.FromSocket) {
-	if _, data := m.(messages.Received); data {
+	if _, data := m.(*messages.Received); data {
 		in.box.awaitRoom()
 	}
 	in.box.PostUserMessage(m)

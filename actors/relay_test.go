@@ -159,12 +159,12 @@ func TestRoundTripWaitsForTheRegistry(t *testing.T) {
 func TestPanicOfAConnectionEndsItAlone(t *testing.T) {
 	logged := &logs{}
 	r := start(t, Config{Log: slog.New(logged), tap: panicsAt(func(who messages.ConnID, m any) bool {
-		_, data := m.(messages.Received)
+		_, data := m.(*messages.Received)
 		return who == "bad" && data
 	})})
 	good := newLine().claims(r, "alpha", "good")
 	bad := newLine().claims(r, "beta", "bad")
-	bad.inbox.Tell(messages.Received{Bytes: []byte("{}")})
+	bad.inbox.Tell(&messages.Received{Bytes: []byte("{}")})
 	bad.wantClosed(t, "1011 internal error")
 	after := newLine().claims(r, "beta", "after")
 	wantStory(t, r, "good granted, bad granted, bad released, after granted")
@@ -244,7 +244,7 @@ func TestMailThatComesAfterTheEndChangesNothing(t *testing.T) {
 		messages.Evicted{},
 		messages.Probe{Epoch: 1, Probe: 1},
 		messages.Settled{},
-		messages.Received{Bytes: []byte("{}")},
+		&messages.Received{Bytes: []byte("{}")},
 		messages.Ponged{Epoch: 1, Probe: 1},
 		messages.Ended{},
 	} {
@@ -379,9 +379,9 @@ func TestEnvelopesAreComplainedAboutOnceASecond(t *testing.T) {
 		l := newLine().claims(r, "alpha", "c")
 		say := func() {
 			for range 100 {
-				l.inbox.Tell(messages.Received{Bytes: []byte(`{"conn_id":"x","frame":1}`)})
-				l.inbox.Tell(messages.Received{Bytes: []byte(`nonsense`)})
-				l.inbox.Tell(messages.Received{Bytes: []byte(`{"push_wake":{"platform":"fcm","token":"secret"}}`)})
+				l.inbox.Tell(&messages.Received{Bytes: []byte(`{"conn_id":"x","frame":1}`)})
+				l.inbox.Tell(&messages.Received{Bytes: []byte(`nonsense`)})
+				l.inbox.Tell(&messages.Received{Bytes: []byte(`{"push_wake":{"platform":"fcm","token":"secret"}}`)})
 			}
 		}
 		say()

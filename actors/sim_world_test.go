@@ -508,6 +508,6 @@ func (p *peer) answers(draw int) {
 // isRead: the socket reads a message, into bytes that it uses again.
 func (p *peer) isRead(message string) {
 	lent := []byte(message)
-	p.inbox.Tell(messages.Received{Bytes: lent})
+	p.inbox.Tell(&messages.Received{Bytes: lent})
 	clear(lent)
 }

@@ -58,7 +58,11 @@ func declared(t *testing.T) map[string]string {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
 				if d.Recv != nil && strings.HasPrefix(d.Name.Name, "to") {
-					sealed[d.Recv.List[0].Type.(*ast.Ident).Name] = true
+					of := d.Recv.List[0].Type
+					if lent, ok := of.(*ast.StarExpr); ok {
+						of = lent.X
+					}
+					sealed[of.(*ast.Ident).Name] = true
 				}
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {

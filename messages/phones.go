@@ -71,7 +71,7 @@ type Credit struct {
 //	From    a phone connection that was given Credit for it
 //	Answer  Credit, when it is written
 //
-// The bytes are the receiver's until it has handled the message, and no longer: who queues it has to copy them.
+// It is lent, and so are its bytes.
 type Frame struct {
 	Epoch Epoch
 	Conn  ConnID
@@ -95,7 +95,7 @@ type Detach struct {
 //	From    the binary that the phone is attached to
 //	Answer  none; after an order to close, Detach
 //
-// The bytes are the receiver's until it has handled the message, and no longer: who queues it has to copy them.
+// It is lent, and so are its bytes.
 type Deliver struct {
 	Epoch Epoch
 	Frame []byte    // nil: none
@@ -110,8 +110,8 @@ func (Attached) toPhone() {}
 func (Parked) toPhone()   {}
 func (Evicted) toPhone()  {}
 func (Credit) toPhone()   {}
-func (Deliver) toPhone()  {}
+func (*Deliver) toPhone() {}
 
 func (Attach) toBinary() {}
-func (Frame) toBinary()  {}
+func (*Frame) toBinary() {}
 func (Detach) toBinary() {}

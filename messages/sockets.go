@@ -12,7 +12,7 @@ type FromSocket interface{ fromSocket() }
 //	From    the connection's own socket, in the order of the wire
 //	Answer  none; Socket.Pause, when there should be no more for now
 //
-// The bytes are the receiver's until it has handled the message, and no longer: who queues it has to copy them.
+// It is lent, and so are its bytes.
 type Received struct {
 	Bytes []byte
 	Passing
@@ -52,15 +52,15 @@ type Ended struct {
 	Drain  bool // what is queued for the peer is to go out first
 }
 
-func (Received) fromSocket() {}
-func (Ponged) fromSocket()   {}
-func (Written) fromSocket()  {}
-func (Ended) fromSocket()    {}
+func (*Received) fromSocket() {}
+func (Ponged) fromSocket()    {}
+func (Written) fromSocket()   {}
+func (Ended) fromSocket()     {}
 
-func (Received) toBinary() {}
-func (Ponged) toBinary()   {}
-func (Written) toBinary()  {}
-func (Ended) toBinary()    {}
+func (*Received) toBinary() {}
+func (Ponged) toBinary()    {}
+func (Written) toBinary()   {}
+func (Ended) toBinary()     {}
 
-func (Received) toPhone() {}
-func (Ended) toPhone()    {}
+func (*Received) toPhone() {}
+func (Ended) toPhone()     {}

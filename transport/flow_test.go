@@ -572,7 +572,7 @@ type pausing struct {
 }
 
 func (g pausing) Tell(m messages.FromSocket) {
-	if data, ok := m.(messages.Received); ok {
+	if data, ok := m.(*messages.Received); ok {
 		g.Pause()
 		g.frames <- string(data.Bytes)
 	}

@@ -61,8 +61,8 @@ type recorder struct {
 }
 
 func (r recorder) Tell(m messages.FromSocket) {
-	if data, ok := m.(messages.Received); ok {
-		m = messages.Received{Bytes: bytes.Clone(data.Bytes)} // they are lent
+	if data, ok := m.(*messages.Received); ok {
+		m = &messages.Received{Bytes: bytes.Clone(data.Bytes)} // they are lent
 	}
 	r.told <- m
 	if e, ok := m.(messages.Ended); ok {
@@ -224,7 +224,7 @@ func inModes(t *testing.T, f func(t *testing.T, set func(socketConfig) *sockets)
 func said(told <-chan messages.FromSocket) (received []string, end messages.Ended) {
 	for m := range told {
 		switch m := m.(type) {
-		case messages.Received:
+		case *messages.Received:
 			received = append(received, string(m.Bytes))
 		case messages.Ended:
 			return received, m
@@ -464,7 +464,7 @@ func TestMessageThatBeginsBehindAnotherHasItsTime(t *testing.T) {
 		p := connect(t, set(socketConfig{}), nil)
 		second := frame(text, bytes.Repeat([]byte("b"), 100))
 		p.write(t, frame(text, []byte("a")))
-		if m := (<-p.told).(messages.Received); string(m.Bytes) != "a" {
+		if m := (<-p.told).(*messages.Received); string(m.Bytes) != "a" {
 			t.Fatalf("%q", m.Bytes)
 		}
 		p.write(t, second[:10])

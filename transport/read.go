@@ -20,6 +20,8 @@ type buffer struct {
 	bytes []byte
 	r, w  int // what was read and not yet used
 
+	lent messages.Received // the message that is being handed on
+
 	// For one read that does not wait: made once, since a closure a read would be three allocations.
 	n   int
 	err error
@@ -416,7 +418,10 @@ func (r *reading) received(m []byte, last bool) {
 	in := r.inbox
 	r.mu.Unlock()
 	if in != nil {
-		in.Tell(messages.Received{Bytes: m, Passing: messages.Passing{Last: last, Came: time.Duration(r.heard.Load())}})
+		lent := &r.buf.lent
+		*lent = messages.Received{Bytes: m, Passing: messages.Passing{Last: last, Came: time.Duration(r.heard.Load())}}
+		in.Tell(lent)
+		lent.Bytes = nil
 	}
 }
 
