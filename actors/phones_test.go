@@ -358,12 +358,15 @@ func (s *stuckSender) Send(_, _, _ []byte, _ messages.Passing) bool {
 	return true
 }
 
-// TestQueuedBytesAreKept: bytes are lent for the time of the call, so what is queued is a copy.
+// TestQueuedBytesAreKept: a message with a frame and its bytes are lent for the time of the call, so what is queued is a copy of both.
 func TestQueuedBytesAreKept(t *testing.T) {
 	lent := []byte(`"lent"`)
 	for _, m := range []any{&messages.Received{Bytes: lent}, &messages.Frame{Bytes: lent}, &messages.Deliver{Frame: lent}} {
 		kept := keep(m)
 		copy(lent, `"gone"`)
+		if kept == m {
+			t.Errorf("%T is queued itself, which its sender will use again", m)
+		}
 		if !strings.Contains(fmt.Sprintf("%s", kept), `"lent"`) {
 			t.Errorf("%T keeps what it was lent: %s", m, kept)
 		}
