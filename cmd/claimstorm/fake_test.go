@@ -83,14 +83,13 @@ func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Se
 	return srv
 }
 
+// upgrade is for a fake that is locked, until what follows from it is done: who has read the answer comes before who dials after that.
 func (f *fake) upgrade(w http.ResponseWriter, r *http.Request, id string) *fakeConn {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)
 	}
-	f.mu.Lock()
 	f.conns[conn] = true
-	f.mu.Unlock()
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
 	return &fakeConn{id: id, conn: conn, br: rw.Reader}
@@ -149,8 +148,11 @@ func (f *fake) slot(id string) *fakeSlot {
 // server is the life of a binary.
 func (f *fake) server(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get("X-Pyrycode-Server")
-	c := f.upgrade(w, r, "server-"+id)
-	f.locked(func() { f.claim(f.slot(id), c) })
+	var c *fakeConn
+	f.locked(func() {
+		c = f.upgrade(w, r, "server-"+id)
+		f.claim(f.slot(id), c)
+	})
 	for {
 		op, payload, err := c.read()
 		switch {
@@ -319,12 +321,15 @@ func (f *fake) release(s *fakeSlot, c *fakeConn) {
 // client is the life of a phone. Its frames are what the frame faults befall.
 func (f *fake) client(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get("X-Pyrycode-Server")
-	c := f.upgrade(w, r, "client-"+id+"-"+strings.ToLower(rand.Text()[:16]))
+	var c *fakeConn
+	f.locked(func() {
+		c = f.upgrade(w, r, "client-"+id+"-"+strings.ToLower(rand.Text()[:16]))
+		f.slot(id).phones[c.id] = c
+	})
 	defer func() {
 		c.conn.Close()
 		f.locked(func() { delete(f.conns, c.conn); delete(f.slot(id).phones, c.id) })
 	}()
-	f.locked(func() { f.slot(id).phones[c.id] = c })
 	for {
 		op, payload, err := c.read()
 		if err != nil {
@@ -337,8 +342,13 @@ func (f *fake) client(w http.ResponseWriter, r *http.Request) {
 		case opPing:
 			c.write(opPong, payload)
 		case opText:
+			var holder *fakeConn
+			f.locked(func() { holder = f.slot(id).holder })
+			if holder == nil {
+				return
+			}
 			for _, frame := range f.mangled(payload) {
-				f.slot(id).holder.write(opText, appendEnvelope(nil, c.id, frame))
+				holder.write(opText, appendEnvelope(nil, c.id, frame))
 			}
 		}
 	}
