@@ -87,7 +87,7 @@ type Inbox struct{ box *mailbox }
 
 // Tell hands m to the connection's actor, which may run at once, on this goroutine. Before a Received it waits until the actor
 // has caught up: so a peer that sends faster than it can be handled is read no faster. To an actor that has ended it
-// does nothing. The bytes of a Received are the caller's again when it returns.
+// does nothing. A Received and its bytes are the caller's again when it returns.
 func (in *Inbox) Tell(m messages.FromSocket) {
 	if _, data := m.(*messages.Received); data {
 		in.box.awaitRoom()
