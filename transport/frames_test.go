@@ -457,6 +457,17 @@ func TestMessageThatNeverEndsIsTooSlow(t *testing.T) {
 	})
 }
 
+// TestControlFrameIsNoMessage: one that came in pieces takes nothing of the time of those that follow, nor gives a message more.
+func TestControlFrameIsNoMessage(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		r := reading{socket: &socket{kind: &socketKind{}}, buf: newBuffer(smallBuffer), open: open, began: 1}
+		r.buf.w = copy(r.buf.bytes, frame(pong, nil))
+		if r.consume(); r.began > 0 != open {
+			t.Errorf("within a message: %t; its time began at %d", open, r.began)
+		}
+	}
+}
+
 // TestMessageThatBeginsBehindAnotherHasItsTime: the first keeps the connection awake for a moment, and that moment's end is no
 // verdict about the second.
 func TestMessageThatBeginsBehindAnotherHasItsTime(t *testing.T) {

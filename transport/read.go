@@ -255,7 +255,9 @@ func (r *reading) consume() {
 			p := b[h.size : h.size+int(h.length)]
 			unmask(p, h.key, 0)
 			r.buf.r += h.size + int(h.length)
-			r.control(h.opcode, p)
+			if r.control(h.opcode, p); !r.open {
+				r.setDeadline(0)
+			}
 			continue
 		}
 		if (h.opcode == opContinuation) != r.open {
