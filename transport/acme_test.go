@@ -82,27 +82,20 @@ func pebble(t *testing.T, httpPort, tlsPort string) (directory string) {
 	return strings.TrimSpace(line)
 }
 
-// freePort is one that nobody listens on, a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
+const (
+	domain = "relay.example.org"
+	nobody = "1" // a port that no kernel gives to who asks for any
+)
 
-const domain = "relay.example.org"
-
-// acmeConfig is a relay with a certificate from an authority at directory, which nobody knows.
-func acmeConfig(t *testing.T, log *slog.Logger, httpPort, tlsPort, directory string) (Config, *http.Transport) {
+// acmeConfig is a relay with a certificate from an authority at directory, which nobody knows. Its ports are held already: the
+// authority is told of them before there is a relay.
+func acmeConfig(t *testing.T, log *slog.Logger, plain, secure passedOn, directory string) (Config, *http.Transport) {
 	cfg := testConfig()
 	way := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	t.Cleanup(way.CloseIdleConnections)
-	cfg.Log, cfg.Listen, cfg.HTTPSListen = log, "", "127.0.0.1:"+tlsPort
-	cfg.ACME = ACME{Domain: domain, Cache: t.TempDir(), HTTPListen: "127.0.0.1:" + httpPort, directory: directory, client: &http.Client{Transport: way}}
+	cfg.Log, cfg.Listen, cfg.HTTPSListen = log, "", secure.addr()
+	cfg.Inherited = map[string]net.Listener{HTTP: plain.again(), HTTPS: secure.again()}
+	cfg.ACME = ACME{Domain: domain, Cache: t.TempDir(), HTTPListen: plain.addr(), directory: directory, client: &http.Client{Transport: way}}
 	return cfg, way
 }
 
@@ -125,15 +118,15 @@ func (r *running) issuedCertificate() *x509.Certificate {
 func TestCertificateIsIssued(t *testing.T) {
 	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(challenge, func(t *testing.T) {
-			httpPort, tlsPort := freePort(t), freePort(t)
-			validated := [2]string{httpPort, tlsPort}
+			plain, secure := passOn(t), passOn(t)
+			validated := [2]string{plain.port(), secure.port()}
 			if challenge == "http-01" {
-				validated[1] = freePort(t) // where nobody answers
+				validated[1] = nobody
 			} else {
-				validated[0] = freePort(t)
+				validated[0] = nobody
 			}
 			var log loglines
-			cfg, way := acmeConfig(t, log.log(), httpPort, tlsPort, pebble(t, validated[0], validated[1]))
+			cfg, way := acmeConfig(t, log.log(), plain, secure, pebble(t, validated[0], validated[1]))
 			r := run(t, cfg)
 			cert := r.issuedCertificate()
 			if cert.VerifyHostname(domain) != nil || !strings.Contains(cert.Issuer.CommonName, "Pebble") {
@@ -153,7 +146,7 @@ func TestCertificateIsIssued(t *testing.T) {
 			}
 			for _, path := range []string{"/", "/healthz", "/v1/server", "/.well-known/acme-challenge/x", "/.well-known/acme-challenge/../healthz"} {
 				for _, host := range []string{domain, "elsewhere.example"} {
-					resp, _ := r.say("127.0.0.1:"+httpPort, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+					resp, _ := r.say(plain.addr(), "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
 					if resp.StatusCode != 404 {
 						t.Errorf("http://%s%s: %s", host, path, resp.Status)
 					}
@@ -161,7 +154,8 @@ func TestCertificateIsIssued(t *testing.T) {
 			}
 			r.stop()
 			way.CloseIdleConnections()
-			cfg.ACME.directory = "https://127.0.0.1:" + freePort(t) // unreachable
+			cfg.ACME.directory = "https://127.0.0.1:" + nobody
+			cfg.Inherited = map[string]net.Listener{HTTP: plain.again(), HTTPS: secure.again()}
 			if again := run(t, cfg); !again.issuedCertificate().Equal(cert) {
 				t.Error("the certificate was not kept")
 			}
@@ -180,9 +174,9 @@ func TestAuthorityThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stuck.Close()
-	for what, directory := range map[string]string{"away": "https://127.0.0.1:" + freePort(t), "silent": "https://" + stuck.Addr().String()} {
-		httpPort, tlsPort := freePort(t), freePort(t)
-		cfg, _ := acmeConfig(t, log.log(), httpPort, tlsPort, directory)
+	for what, directory := range map[string]string{"away": "https://127.0.0.1:" + nobody, "silent": "https://" + stuck.Addr().String()} {
+		plain := passOn(t)
+		cfg, _ := acmeConfig(t, log.log(), plain, passOn(t), directory)
 		r := run(t, cfg)
 		for range 5 {
 			if c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true, ServerName: domain}); err == nil {
@@ -190,12 +184,12 @@ func TestAuthorityThatIsAway(t *testing.T) {
 				t.Fatalf("%s: a handshake without a certificate", what)
 			}
 		}
-		if resp, _ := r.say("127.0.0.1:"+httpPort, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); resp.StatusCode != 404 {
+		if resp, _ := r.say(plain.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); resp.StatusCode != 404 {
 			t.Errorf("%s: %s", what, resp.Status)
 		}
 		if what == "away" {
 			for log.count("acme_failed") == 0 || log.count("certificate_not_renewed") == 0 {
-				_, _ = r.say("127.0.0.1:"+httpPort, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				_, _ = r.say(plain.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 			}
 		}
 		r.stop()
@@ -208,8 +202,8 @@ func TestAuthorityThatIsAway(t *testing.T) {
 // TestCacheThatCannotBeWritten is told of once, and what it was to keep is used nevertheless.
 func TestCacheThatCannotBeWritten(t *testing.T) {
 	var log loglines
-	httpPort, tlsPort := freePort(t), freePort(t)
-	cfg, _ := acmeConfig(t, log.log(), httpPort, tlsPort, pebble(t, httpPort, tlsPort))
+	plain, secure := passOn(t), passOn(t)
+	cfg, _ := acmeConfig(t, log.log(), plain, secure, pebble(t, plain.port(), secure.port()))
 	cfg.ACME.Cache = "/dev/full" // no directory
 	r := run(t, cfg)
 	r.issuedCertificate()

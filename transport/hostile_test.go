@@ -25,11 +25,11 @@ type siege struct {
 
 func besieged(t *testing.T) *siege {
 	cfg := anywhere(testConfig())
-	port := freePort(t)
-	cfg.HTTPSListen, cfg.Certificate = "127.0.0.1:"+port, valid(t)
+	secure := passOn(t)
+	cfg.HTTPSListen, cfg.Certificate, cfg.Inherited = secure.addr(), valid(t), secure.as(HTTPS)
 	cfg.RateBurst, cfg.RatePerMinute, cfg.MaxConnections = 20, 10, rounds(150, 2000)
 	cfg.ReadTimeout = 2 * time.Second
-	s := &siege{running: run(t, cfg), secureAddr: "127.0.0.1:" + port}
+	s := &siege{running: run(t, cfg), secureAddr: secure.addr()}
 	binary := s.over(proxied("198.51.100.1"), request(s.addr, "home"))
 	s.until("home", "granted", 1)
 	phone := s.over(proxied("198.51.100.2"), strings.NewReplacer("/v1/server", "/v1/client", "X-Pyrycode-Version", "X-Pyrycode-Token").Replace(request(s.addr, "home")))

@@ -28,6 +28,11 @@ func passOn(t testing.TB) passedOn {
 
 func (p passedOn) as(name string) map[string]net.Listener {
 	p.t.Helper()
+	return map[string]net.Listener{name: p.again()}
+}
+
+func (p passedOn) again() net.Listener {
+	p.t.Helper()
 	f, err := p.l.File()
 	if err != nil {
 		p.t.Fatal(err)
@@ -37,7 +42,14 @@ func (p passedOn) as(name string) map[string]net.Listener {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return map[string]net.Listener{name: l}
+	return l
+}
+
+func (p passedOn) addr() string { return p.l.Addr().String() }
+
+func (p passedOn) port() string {
+	_, port, _ := net.SplitHostPort(p.addr())
+	return port
 }
 
 func TestInheritedSocketOutlivesTheRelay(t *testing.T) {
@@ -46,8 +58,8 @@ func TestInheritedSocketOutlivesTheRelay(t *testing.T) {
 	for range 2 {
 		cfg.Inherited = socket.as(Insecure)
 		r := run(t, cfg)
-		if r.addr != socket.l.Addr().String() {
-			t.Fatalf("listens on %s, and inherited %s", r.addr, socket.l.Addr())
+		if r.addr != socket.addr() {
+			t.Fatalf("listens on %s, and inherited %s", r.addr, socket.addr())
 		}
 		_ = r.claims("home").CloseNow()
 		r.stop()
@@ -60,7 +72,7 @@ func TestInheritedSocketOutlivesTheRelay(t *testing.T) {
 }
 
 func TestInheritedSocketAcceptsWithoutKeepAlive(t *testing.T) {
-	l := inherited{passOn(t).as(Insecure)[Insecure]}
+	l := inherited{passOn(t).again()}
 	defer l.Close()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
