@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -39,8 +41,14 @@ func appendOurs(b []byte, stream string, seq int64, sent time.Duration, size int
 	}
 	b = append(b, frameEnd...)
 	frame := b[at:]
-	copy(frame[sumAt:], fmt.Appendf(nil, "%08x", crc32.Checksum(frame, castagnoli)))
+	appendSum(frame[:sumAt], crc32.Checksum(frame, castagnoli))
 	return b
+}
+
+func appendSum(b []byte, sum uint32) []byte {
+	var raw [4]byte
+	binary.BigEndian.PutUint32(raw[:], sum)
+	return hex.AppendEncode(b, raw[:])
 }
 
 // ours is what a frame says. It is an error where the frame is not as it was sent.
@@ -51,8 +59,8 @@ func ours(frame []byte) (stream string, seq int64, sent time.Duration, err error
 	sum := crc32.Checksum(frame[:sumAt], castagnoli)
 	sum = crc32.Update(sum, castagnoli, noSum)
 	sum = crc32.Update(sum, castagnoli, frame[sumAt+8:])
-	if told, err := strconv.ParseUint(string(frame[sumAt:sumAt+8]), 16, 32); err != nil || uint32(told) != sum {
-		return "", 0, 0, fmt.Errorf("the sum of its bytes is %08x, and it says %q", sum, frame[sumAt:sumAt+8])
+	if told := frame[sumAt : sumAt+8]; !bytes.Equal(told, appendSum(nil, sum)) { // as text: 00aB is no 00ab
+		return "", 0, 0, fmt.Errorf("the sum of its bytes is %08x, and it says %q", sum, told)
 	}
 	seq, err1 := strconv.ParseInt(string(frame[seqAt:seqAt+12]), 10, 64)
 	ns, err2 := strconv.ParseInt(string(frame[sentAt:sentAt+16]), 10, 64)
