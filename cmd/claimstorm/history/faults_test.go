@@ -107,6 +107,15 @@ func TestVerdicts(tt *testing.T) {
 		"a pong that may have come too late": {claims: []Claim{
 			holder(1, 10, 20, closed(5300, CodeInternal, ReasonTimeout), func(c *Claim) { c.Pongs = []Pong{{t(250), t(4950)}} }), holder(2, 200, 5310),
 		}},
+		"taken over for a ping that it had yet to read": {
+			rules:  func(r *Rules) { r.Slack = r.ProbeTimeout },
+			claims: []Claim{holder(1, 10, 0, closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
+		},
+		"taken over for no ping": {
+			rules:  func(r *Rules) { r.Slack = r.ProbeTimeout - 1 },
+			claims: []Claim{holder(1, 10, 0, closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 5310)},
+			want:   []Fault{WrongAnswer},
+		},
 		"taken over by one that left before it knew": {claims: []Claim{
 			holder(1, 10, 20, silent(100), closed(5300, CodeInternal, ReasonTimeout)), holder(2, 200, 0, left(5260)),
 		}},

@@ -101,6 +101,9 @@ func (s *slot) read(id uint32) span {
 		p.lost, p.until = r.leaving, c.ended+s.rules.Slack
 	case Closed, Cut:
 		p.lost, p.until = c.asked, c.ended
+		if s.rules.Slack >= s.rules.patience() { // a ping that it had yet to read may have run out
+			p.quiet = min(p.quiet, c.ended)
+		}
 		if s.excused(&p) {
 			p.lost = c.ended
 		}
