@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -24,15 +25,21 @@ type fake struct {
 	fault         string
 	grace, silent time.Duration // silent is the probe timeout
 	every         time.Duration // the least time between two probes
+	enough        func()        // called when it has shown often enough what it is for
 
 	mu       sync.Mutex // guards what follows, and all slots
 	slots    map[string]*fakeSlot
+	shows    int // how often it has yet to show what it is for
 	contests int // slots that a second claim came for
 	frames   int
 	held     []byte // the frame that is being swapped
 	conns    map[net.Conn]bool
+	stood    bool
 	gone     bool
 	running  sync.WaitGroup
+
+	listener    net.Listener
+	certificate *x509.Certificate
 }
 
 type fakeSlot struct {
@@ -44,32 +51,47 @@ type fakeSlot struct {
 	since   time.Time // when it went out
 	proof   time.Time // the last proof of life
 	left    time.Time // when the last holder left
+	clean   bool      // it had been probed, and left by a close frame
+	refused int       // claims, ever
 	spared  bool      // its second winner was let through
 	phones  map[string]*fakeConn
 }
 
 type fakeConn struct {
-	id    string
-	conn  net.Conn
-	br    *bufio.Reader
-	needs int // the first probe that can refuse it
-	out   sync.Mutex
+	id     string
+	conn   net.Conn
+	br     *bufio.Reader
+	needs  int    // the first probe that can refuse it
+	wrong  string // the close frame that it should not have got
+	heir   bool   // it was granted the slot in the grace of one that had been probed, and left by a close frame
+	probed bool
+	out    sync.Mutex
+}
+
+// newFake is a relay that is broken that way, and no machine is too busy for.
+func newFake(fault string) *fake {
+	return &fake{
+		fault: fault, grace: 30 * time.Second, silent: 30 * time.Second, every: time.Millisecond, enough: func() {},
+		slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{},
+	}
 }
 
 // startFake gives the URL of a relay that is broken that way.
 func startFake(t *testing.T, fault string) string {
 	t.Helper()
-	return "ws" + strings.TrimPrefix(serveFake(t, fault, httptest.NewServer).URL, "http")
+	return newFake(fault).serve(t, (*httptest.Server).Start)
 }
 
-func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Server) *httptest.Server {
+// serve gives its URL. Its port is nobody else's, also after it has stopped listening.
+func (f *fake) serve(t *testing.T, start func(*httptest.Server)) (url string) {
 	t.Helper()
-	f := &fake{fault: fault, grace: 30 * time.Second, silent: time.Second, every: time.Millisecond, slots: map[string]*fakeSlot{}, conns: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/server", f.server)
 	mux.HandleFunc("GET /v1/client", f.client)
-	srv := serve(mux)
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of each client that does not trust it
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) { f.locked(func() {}) })
+	srv := &httptest.Server{Listener: listen(t), Config: &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}} // a log would tell of each client that does not trust it
+	start(srv)
+	f.locked(func() { f.listener, f.certificate = srv.Listener, srv.Certificate() })
 	t.Cleanup(func() {
 		f.mu.Lock()
 		f.gone = true
@@ -80,7 +102,14 @@ func serveFake(t *testing.T, fault string, serve func(http.Handler) *httptest.Se
 		srv.Close()
 		f.running.Wait()
 	})
-	return srv
+	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+// show is for a fake that is locked: it has shown once more what it is for.
+func (f *fake) show() {
+	if f.shows--; f.shows == 0 {
+		f.enough()
+	}
 }
 
 // upgrade is for a fake that is locked, until what follows from it is done: who has read the answer comes before who dials after that.
@@ -134,8 +163,10 @@ func (c *fakeConn) write(op byte, payload []byte) {
 	c.conn.Write(append(b, payload...))
 }
 
-func (c *fakeConn) close(code uint16, reason string) {
-	c.write(opClose, append(binary.BigEndian.AppendUint16(nil, code), reason...))
+func (c *fakeConn) close(code uint16, reason string) (payload string) {
+	b := append(binary.BigEndian.AppendUint16(nil, code), reason...)
+	c.write(opClose, b)
+	return string(b)
 }
 
 func (f *fake) slot(id string) *fakeSlot {
@@ -157,7 +188,16 @@ func (f *fake) server(w http.ResponseWriter, r *http.Request) {
 		op, payload, err := c.read()
 		switch {
 		case err != nil || op == opClose:
-			f.locked(func() { f.release(f.slot(id), c) })
+			f.locked(func() {
+				s := f.slot(id)
+				if s.holder == c {
+					s.clean = c.probed && err == nil
+				}
+				f.release(s, c)
+				if c.wrong != "" && string(payload) == c.wrong { // its client took it for the end, and did not leave by itself
+					f.show()
+				}
+			})
 			if err == nil {
 				c.write(opClose, payload)
 			}
@@ -191,13 +231,13 @@ func (f *fake) claim(s *fakeSlot, c *fakeConn) {
 		f.refuse(c)
 		return
 	case s.holder == nil:
-		s.holder, s.spared = c, false
+		s.holder, s.spared, c.heir = c, false, s.clean
 		return
 	case f.fault == "second claim wins" && !s.spared:
 		s.holder, s.spared = c, true
 		return
 	case f.fault == "old proof of life counted" && time.Since(s.proof) < time.Second:
-		f.refuse(c)
+		c.wrong = c.close(4409, "server-id already claimed")
 		return
 	}
 	if len(s.waiting) == 0 && !s.spared {
@@ -238,7 +278,7 @@ func (f *fake) send(s *fakeSlot, holder *fakeConn) {
 	probe := s.probe
 	f.running.Go(func() {
 		holder.write(opPing, probe[:])
-		for end := time.Now().Add(f.silent); time.Now().Before(end); <-time.After(f.silent / 50) {
+		for end := time.Now().Add(f.silent); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 			done := false
 			f.locked(func() { done = s.number != number || s.holder != holder || !s.out || f.gone })
 			if done {
@@ -258,6 +298,7 @@ func (f *fake) expired(s *fakeSlot, holder *fakeConn, number int) {
 		holder.close(1011, "heartbeat timeout")
 		s.holder, s.waiting = s.waiting[0], s.waiting[1:]
 		s.spared = false
+		f.show()
 	}
 	f.ask(s)
 }
@@ -266,9 +307,19 @@ func (f *fake) answered(s *fakeSlot, c *fakeConn, payload []byte) {
 	if s.holder != c || !s.out || string(payload) != string(s.probe[:]) {
 		return
 	}
+	if c.heir && f.fault == "" && !c.probed {
+		f.show()
+	}
+	c.probed = true
+	if f.fault == "stands still" && !f.stood && len(s.waiting) > 0 {
+		f.stood = true
+		<-time.After(2 * time.Second)
+		f.expired(s, c, s.number)
+		return
+	}
 	s.out, s.proof = false, time.Now()
 	if f.fault == "living holder taken over" && len(s.waiting) > 0 {
-		c.close(1011, "heartbeat timeout")
+		c.wrong = c.close(1011, "heartbeat timeout")
 		s.holder, s.waiting = s.waiting[0], s.waiting[1:]
 		f.ask(s)
 		return
@@ -277,13 +328,15 @@ func (f *fake) answered(s *fakeSlot, c *fakeConn, payload []byte) {
 	for _, w := range s.waiting {
 		if w.needs <= s.number {
 			f.refuse(w)
+			s.refused++
 		} else {
 			later = append(later, w)
 		}
 	}
 	s.waiting = later
-	if f.fault == "winner dropped" {
+	if f.fault == "winner dropped" && s.refused >= 3 { // all others of a storm
 		c.conn.Close()
+		f.show()
 	}
 	f.ask(s)
 }
@@ -291,11 +344,11 @@ func (f *fake) answered(s *fakeSlot, c *fakeConn, payload []byte) {
 func (f *fake) refuse(c *fakeConn) {
 	switch f.fault {
 	case "loser closed with 1000":
-		c.close(1000, "server-id already claimed")
+		c.wrong = c.close(1000, "server-id already claimed")
 	case "loser closed with 1001":
-		c.close(1001, "relay shutting down")
+		c.wrong = c.close(1001, "relay shutting down")
 	case "wrong reason":
-		c.close(4409, "taken")
+		c.wrong = c.close(4409, "taken")
 	case "never answered":
 	default:
 		c.close(4409, "server-id already claimed")
@@ -360,6 +413,7 @@ func (f *fake) mangled(frame []byte) [][]byte {
 	defer f.mu.Unlock()
 	if string(frame) != greeting {
 		f.frames++
+		f.show()
 	}
 	switch {
 	case f.fault == "two frames swapped" && f.frames == 100:
