@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pyrycode/pyrycode-relay/cmd/claimstorm/history"
 	"github.com/pyrycode/pyrycode-relay/cmd/claimstorm/report"
 )
 
@@ -141,6 +143,33 @@ func TestADeadRelayIsJudged(t *testing.T) {
 	r := claimstorm(t, append(strings.Fields(churns.args), "--url", f.serve(t, (*httptest.Server).Start))...)
 	if r.code != 1 || !slices.Contains(r.broken(), "wrong-answer") || !strings.Contains(strings.Join(r.result.Why, " "), "died, or stopped listening") {
 		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
+	}
+}
+
+// TestARelayThatStandsStillIsNotBroken: it holds up its page that costs nothing, too, and then takes the time that went by for silence.
+func TestARelayThatStandsStillIsNotBroken(t *testing.T) {
+	t.Parallel()
+	brief := ordeal{args: "storm --claimants 4 --ids 1 --rounds 2 --settle 10ms --probe-timeout 300ms --slack 10ms"}
+	r := brief.against(t, newFake("stands still"))
+	if r.code != 4 || len(r.broken()) > 0 || !strings.Contains(strings.Join(r.result.Why, " "), "too busy for a probe timeout of 300ms") {
+		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
+	}
+	if r.result.Rounds[0].TookOver != 1 || r.result.Rounds[0].Granted != 1 {
+		t.Errorf("it stood still in round 1: %+v", r.result.Rounds)
+	}
+}
+
+// TestARequestThatMayHaveComeTooLateIsNobodysFault.
+func TestARequestThatMayHaveComeTooLateIsNobodysFault(t *testing.T) {
+	for made, want := range map[time.Duration]history.End{0: history.Cut, -requestWithin: history.Dropped} {
+		s := &session{clock: startClock()}
+		c := &claimant{s: s, made: made}
+		c.claim.Asked = s.clock.now()
+		c.neverUpgraded(io.EOF)
+		s.clock.halt()
+		if got := s.history.Claim(0).End; got != want {
+			t.Errorf("made at %s: %s, want %s", made, got, want)
+		}
 	}
 }
 

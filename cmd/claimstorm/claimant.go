@@ -16,6 +16,7 @@ import (
 type claimant struct {
 	s     *session
 	link  *link
+	made  time.Duration // when its connection was begun
 	after func()        // called when it has ended, if there is one
 	up    chan struct{} // closed by the upgrade
 	done  chan struct{} // closed when claim is complete, and in the history
@@ -30,15 +31,18 @@ type claimant struct {
 const (
 	probeBytes  = 8                // the payload of a probe (docs/protocol.md 1); a heartbeat's ping has none
 	leaveWithin = 10 * time.Second // the longest wait for the answer to a close frame
+
+	requestWithin = 5 * time.Second // what a relay gives a request, from the connection to the last byte (docs/protocol.md 7)
 )
 
 // prepare connects for a claim, and sends all of its request but the last byte.
 func (s *session) prepare(ctx context.Context, id string) (*claimant, error) {
+	made := s.clock.now()
 	l, err := s.fleet.claim(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	c := &claimant{s: s, link: l, up: make(chan struct{}), done: make(chan struct{})}
+	c := &claimant{s: s, link: l, made: made, up: make(chan struct{}), done: make(chan struct{})}
 	c.claim.Server, c.claim.Client = id, int(s.clients.Add(1))
 	return c, nil
 }
@@ -107,6 +111,9 @@ func (c *claimant) neverUpgraded(err error) {
 		c.s.fault("%s: %v", c.claim.Server, err)
 	default:
 		c.claim.End, c.claim.Ended = history.Cut, c.s.clock.now()
+		if c.claim.Leaving == 0 && c.claim.Ended-c.made >= requestWithin { // the request may have come too late, and nobody knows
+			c.claim.Leaving = c.claim.Asked
+		}
 		if c.claim.Leaving != 0 {
 			c.claim.End = history.Dropped
 		}
@@ -226,15 +233,7 @@ func (c *claimant) answers(within time.Duration) bool {
 	if c.link.write(opPing, payload) != nil {
 		return false
 	}
-	timer := time.NewTimer(within)
-	defer timer.Stop()
-	select {
-	case <-ponged:
-		return true
-	case <-c.done:
-	case <-timer.C:
-	}
-	return false
+	return c.s.lookout.patience(within).await(ponged, c.done)
 }
 
 // gotPong: a pong of a former ping may come late, and an unasked one is no fault (RFC 6455 5.5.3).

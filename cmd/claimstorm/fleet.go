@@ -50,7 +50,7 @@ type fleet struct {
 }
 
 const (
-	dialWithin      = 10 * time.Second
+	dialWithin      = 30 * time.Second // a system that finds a backlog full tries again after 1, 2, 4 and 8 s
 	handshakeWithin = 30 * time.Second // storms of TLS are slow
 )
 

@@ -165,10 +165,10 @@ func (l *load) execute(e *environment, p plan, drive func(context.Context, *sess
 	}
 	s := newSession(l, p, fleet, journal)
 	s.progress = report.NewProgress(e.stderr, e.bars, p.title, p.steps)
-	lookout := s.post(e.ctx)
+	s.lookout = s.post(e.ctx)
 	drive(e.ctx, s)
 	s.living.Wait()
-	s.lag = lookout.relieve()
+	s.lag = s.lookout.relieve()
 	s.progress.Close()
 	s.conclude(e.ctx, r)
 	return r, nil

@@ -15,11 +15,15 @@ import (
 // how late the relay's machine lets anything be: no bound of the contract is held against a machine that has no time.
 type lookout struct {
 	worst atomic.Int64
+	lived atomic.Int64 // the time that went by, without what any answer took beyond lookoutPatient
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 }
 
-const lookoutEvery = 10 * time.Millisecond
+const (
+	lookoutEvery   = 10 * time.Millisecond
+	lookoutPatient = 100 * time.Millisecond
+)
 
 func (s *session) post(ctx context.Context) *lookout {
 	o := &lookout{}
@@ -34,7 +38,9 @@ func (s *session) post(ctx context.Context) *lookout {
 
 // watch asks until something goes wrong: a connection that ends is no news.
 func (o *lookout) watch(ctx context.Context, s *session) {
+	asked := s.clock.now()
 	conn, err := s.fleet.connect(ctx)
+	o.waited(s.clock.now() - asked)
 	if err != nil {
 		s.dialled(err)
 		return
@@ -43,25 +49,73 @@ func (o *lookout) watch(ctx context.Context, s *session) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	request := fmt.Sprintf("GET %s/healthz HTTP/1.1\r\nHost: %s\r\nUser-Agent: claimstorm\r\n\r\n", s.fleet.prefix, s.fleet.host)
 	answers := bufio.NewReader(conn)
-	for pause(ctx, lookoutEvery) {
+	for last := s.clock.now(); pause(ctx, lookoutEvery); {
 		asked := s.clock.now()
-		if _, err := io.WriteString(conn, request); err != nil {
-			return
-		}
-		resp, err := http.ReadResponse(answers, nil)
-		if err == nil {
-			_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
-		}
+		err := ask(conn, request, answers)
+		now := s.clock.now()
+		o.waited(now - asked)
 		if err != nil {
 			return
 		}
-		o.worst.Store(max(o.worst.Load(), int64(s.clock.now()-asked)))
+		o.lived.Add(int64(min(now-last, lookoutPatient)))
+		last = now
 	}
 }
+
+func ask(conn io.Writer, request string, answers *bufio.Reader) error {
+	if _, err := io.WriteString(conn, request); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(answers, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	}
+	return err
+}
+
+// waited counts what had no answer in the end, too: the relay may have stood still when the run was over.
+func (o *lookout) waited(d time.Duration) { o.worst.Store(max(o.worst.Load(), int64(d))) }
 
 // relieve ends it, and says how long it had to wait at most.
 func (o *lookout) relieve() time.Duration {
 	o.stop()
 	o.done.Wait()
 	return time.Duration(o.worst.Load())
+}
+
+// patience is how long a thing may take: time in which this machine or the relay's stood still does not count.
+type patience struct {
+	o     *lookout
+	lived time.Duration
+	late  time.Time // whatever the lookout says
+}
+
+func (o *lookout) patience(d time.Duration) patience {
+	return patience{o, time.Duration(o.lived.Load()) + d, time.Now().Add(d + handshakeWithin)}
+}
+
+func (p patience) over() bool {
+	return time.Duration(p.o.lived.Load()) >= p.lived || time.Now().After(p.late)
+}
+
+// await waits for what is hoped for, until it cannot happen any more or patience is over, and says whether it happened.
+func (p patience) await(hoped, vain <-chan struct{}) bool {
+	tick := time.NewTicker(lookoutEvery)
+	defer tick.Stop()
+	for over := false; ; over = over || p.over() {
+		select {
+		case <-hoped:
+			return true
+		default:
+		}
+		if over {
+			return false
+		}
+		select {
+		case <-hoped:
+		case <-vain:
+			over = true
+		case <-tick.C:
+		}
+	}
 }

@@ -161,9 +161,8 @@ func (c *pairs) exchange(ctx context.Context, s *session, all []*pair) {
 	}
 	cancel()
 	senders.Wait()
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-	defer cancel()
-	for !whole(all) && pause(ctx, 5*time.Millisecond) {
+	for patience := s.lookout.patience(drainWithin); !whole(all) && !patience.over(); {
+		pause(context.WithoutCancel(ctx), 5*time.Millisecond)
 	}
 }
 

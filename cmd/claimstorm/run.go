@@ -107,7 +107,7 @@ type ownRelay struct {
 }
 
 const (
-	startWithin = 10 * time.Second
+	startWithin = time.Minute      // only a relay that hangs needs it
 	stopWithin  = 15 * time.Second // its drain timeout, and some
 )
 

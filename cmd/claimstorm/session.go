@@ -32,6 +32,7 @@ type session struct {
 	fleet    *fleet
 	journal  *journal // nil without --admin
 	progress *report.Progress
+	lookout  *lookout
 	nonce    string // in this run's server-ids, so that two runs do not meet
 
 	history history.History

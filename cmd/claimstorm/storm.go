@@ -77,8 +77,8 @@ type contest struct {
 	decided chan struct{} // closed when one is left
 }
 
-// readyWithin is how long the first link may wait for the last: a relay gives a request 5 s (docs/protocol.md 7).
-const readyWithin = 4 * time.Second
+// readyWithin is how long the first link may wait for the last.
+const readyWithin = requestWithin - time.Second
 
 // begin has every claim made but for its last byte. It is nil where that cannot be done.
 func (c *storm) begin(ctx context.Context, s *session, n int, ids []string) *round {
@@ -149,14 +149,9 @@ func (r *round) release() {
 // await waits until each id has one claim left, and some time more to see whether that one stays.
 func (r *round) await(ctx context.Context) {
 	l := r.storm.load
-	patience := l.ProbeTimeout + l.ProbeInterval + 2*l.Slack + time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	patience := r.s.lookout.patience(l.ProbeTimeout + l.ProbeInterval + 2*l.Slack + time.Second)
 	for _, k := range r.contests {
-		select {
-		case <-k.decided:
-		case <-ctx.Done():
-		}
+		patience.await(k.decided, ctx.Done())
 	}
 	pause(ctx, r.storm.Settle)
 }
@@ -177,6 +172,8 @@ func (r *round) judge() {
 				r.told.Unreached++
 			case claim.claim.End == history.Closed && claim.claim.Code == history.CodeClaimed && claim.claim.Reason == history.ReasonClaimed:
 				r.told.Refused++
+			case timedOut(claim.claim): // whether it was silent is for package history to say
+				r.told.TookOver++
 			default:
 				r.told.Wrong++
 				wrong = append(wrong, claim)
@@ -251,7 +248,7 @@ func (r *round) end(ctx context.Context) {
 		c.leave(cleanly)
 		r.s.looked(checkWinner, 1)
 		switch {
-		case ctx.Err() != nil: // nor is this judged
+		case ctx.Err() != nil, timedOut(c.claim): // nor is this judged
 		case !answered:
 			r.accuse(checkWinner, k, []*claimant{c}, "%s got no pong", c.name())
 		case c.claim.End != history.Left && c.claim.Code != history.CodeClaimed:
