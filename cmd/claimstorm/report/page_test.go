@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,8 +73,9 @@ func shade(p *browser.Page, name string) string {
 	return browser.Eval[string](p, `getComputedStyle(document.documentElement).getPropertyValue("--`+name+`").trim()`)
 }
 
-// settle waits until the page has drawn itself for a new look.
-func settle(p *browser.Page) {
+// settle waits until the page has a new look, and has drawn itself for it.
+func settle(p *browser.Page, l browser.Look) {
+	p.WaitFor(fmt.Sprintf(`matchMedia("(width: %dpx) and (prefers-color-scheme: %s)").matches`, l.Width, map[bool]string{false: "light", true: "dark"}[l.Dark]))
 	browser.Eval[bool](p, `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
 }
 
@@ -97,7 +99,7 @@ func TestPageInABrowser(t *testing.T) {
 		look browser.Look
 	}{{"desk", desk}, {"night", night}, {"phone", phone}} {
 		p.As(at.look)
-		settle(p)
+		settle(p, at.look)
 		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 			if err := os.WriteFile(filepath.Join(dir, at.name+".png"), p.Screenshot(), 0o600); err != nil {
 				t.Fatal(err)
