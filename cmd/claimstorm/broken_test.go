@@ -3,14 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,6 +160,25 @@ func TestARelayThatStandsStillIsNotBroken(t *testing.T) {
 	}
 }
 
+// TestARoundIsMadeReadyAgain, since no relay waits so long for a request, and who was late may have been so but once.
+func TestARoundIsMadeReadyAgain(t *testing.T) {
+	t.Parallel()
+	var handshakes atomic.Int64
+	f := newFake("")
+	url := f.serve(t, func(srv *httptest.Server) {
+		srv.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if handshakes.Add(1) == 4 {
+				<-time.After(readyWithin + 100*time.Millisecond)
+			}
+			return nil, nil
+		}}
+		srv.StartTLS()
+	})
+	if r := claimstorm(t, append(strings.Fields(storms.args), "--probe-timeout", "30s", "--url", url, "--ca", f.authority(t))...); r.code != 0 {
+		t.Errorf("exit %d\n%s", r.code, r.screen)
+	}
+}
+
 // TestARequestThatMayHaveComeTooLateIsNobodysFault.
 func TestARequestThatMayHaveComeTooLateIsNobodysFault(t *testing.T) {
 	for made, want := range map[time.Duration]history.End{0: history.Cut, -requestWithin: history.Dropped} {
@@ -218,10 +238,7 @@ func TestLoadsGoOverTLS(t *testing.T) {
 	t.Parallel()
 	f := newFake("")
 	url := f.serve(t, (*httptest.Server).StartTLS) + "/" // as one copies it from a browser
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.certificate.Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := f.authority(t)
 	args := append(strings.Fields(storms.args), "--probe-timeout", "30s", "--url", url)
 	if r := claimstorm(t, append(args, "--ca", ca)...); r.code != 0 {
 		t.Errorf("exit %d\n%s", r.code, r.screen)

@@ -7,12 +7,15 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +106,16 @@ func (f *fake) serve(t *testing.T, start func(*httptest.Server)) (url string) {
 		f.running.Wait()
 	})
 	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+// authority is a file with its certificate.
+func (f *fake) authority(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.certificate.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // show is for a fake that is locked: it has shown once more what it is for.

@@ -77,25 +77,23 @@ type contest struct {
 	decided chan struct{} // closed when one is left
 }
 
-// readyWithin is how long the first link may wait for the last.
-const readyWithin = requestWithin - time.Second
+const (
+	readyWithin = requestWithin - time.Second // how long the first link may wait for the last
+	readyTries  = 3                           // a machine may have stood still in the others
+)
 
 // begin has every claim made but for its last byte. It is nil where that cannot be done.
 func (c *storm) begin(ctx context.Context, s *session, n int, ids []string) *round {
 	r := &round{s: s, storm: c, told: report.Round{Number: n}}
-	links := make([]*claimant, c.IDs*c.Claimants)
-	began := s.clock.now()
-	each(len(links), dialers, func(i int) {
-		claim, err := s.prepare(ctx, ids[i%c.IDs])
-		if err != nil {
-			if ctx.Err() == nil {
-				s.missed(err)
+	links, took := c.connect(ctx, s, ids)
+	for try := 1; took > readyWithin && try < readyTries && ctx.Err() == nil; try++ {
+		for _, claim := range links {
+			if claim != nil {
+				claim.link.cut(true)
 			}
-			return
 		}
-		links[i] = claim
-	})
-	took := s.clock.now() - began
+		links, took = c.connect(ctx, s, ids)
+	}
 	for _, id := range ids {
 		r.contests = append(r.contests, &contest{id: id, decided: make(chan struct{})})
 	}
@@ -129,6 +127,23 @@ func (c *storm) begin(ctx context.Context, s *session, n int, ids []string) *rou
 		}
 	}
 	return r
+}
+
+// connect prepares all claims; one that could not be is nil.
+func (c *storm) connect(ctx context.Context, s *session, ids []string) (links []*claimant, took time.Duration) {
+	links = make([]*claimant, c.IDs*c.Claimants)
+	began := s.clock.now()
+	each(len(links), dialers, func(i int) {
+		claim, err := s.prepare(ctx, ids[i%c.IDs])
+		if err != nil {
+			if ctx.Err() == nil {
+				s.missed(err)
+			}
+			return
+		}
+		links[i] = claim
+	})
+	return links, s.clock.now() - began
 }
 
 // ended is called by each claim that ends.
