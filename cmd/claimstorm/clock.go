@@ -11,11 +11,13 @@ import (
 // clock is the run's: everything that is recorded counts from its start. It watches itself, too: a machine that is too busy to let
 // a timer fire in time cannot tell a late relay from a late self.
 type clock struct {
-	began time.Time
-	cpu   time.Duration // used before the run
-	stall atomic.Int64  // the longest that a timer was late
-	stop  chan struct{}
-	done  chan struct{}
+	began    time.Time
+	calendar time.Time     // the same moment, on a clock that may be set
+	cpu      time.Duration // used before the run
+	stall    atomic.Int64  // the longest that a timer was late
+	drift    atomic.Int64  // the most that the calendar was set by
+	stop     chan struct{}
+	done     chan struct{}
 
 	// Of the run, known when it has halted.
 	lasted time.Duration
@@ -26,7 +28,8 @@ type clock struct {
 const stallTick = 10 * time.Millisecond
 
 func startClock() *clock {
-	c := &clock{began: time.Now().Add(-time.Nanosecond), cpu: cpuTime(), stop: make(chan struct{}), done: make(chan struct{})} // 0 is never
+	began := time.Now().Add(-time.Nanosecond) // 0 is never
+	c := &clock{began: began, calendar: began.Round(0), cpu: cpuTime(), stop: make(chan struct{}), done: make(chan struct{})}
 	go c.watch()
 	return c
 }
@@ -35,7 +38,7 @@ func startClock() *clock {
 func (c *clock) now() time.Duration { return time.Since(c.began) }
 
 // at moves a moment of this machine's calendar onto the clock.
-func (c *clock) at(t time.Time) time.Duration { return t.Sub(c.began.Round(0)) }
+func (c *clock) at(t time.Time) time.Duration { return t.Sub(c.calendar) }
 
 // watch sees how late a goroutine wakes. It ends with halt.
 func (c *clock) watch() {
@@ -47,7 +50,9 @@ func (c *clock) watch() {
 		timer.Reset(stallTick)
 		select {
 		case <-timer.C:
-			c.stall.Store(max(c.stall.Load(), int64(c.now()-due)))
+			now := time.Now()
+			c.stall.Store(max(c.stall.Load(), int64(now.Sub(c.began)-due)))
+			c.drift.Store(max(c.drift.Load(), int64((now.Sub(c.began) - c.at(now.Round(0))).Abs())))
 		case <-c.stop:
 			return
 		}
@@ -63,6 +68,8 @@ func (c *clock) halt() {
 }
 
 func (c *clock) stalled() time.Duration { return time.Duration(c.stall.Load()) }
+
+func (c *clock) drifted() time.Duration { return time.Duration(c.drift.Load()) }
 
 // cpuTime is what this process has used so far.
 func cpuTime() time.Duration {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
@@ -90,7 +91,7 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 			defer enough()
 			if c.until != nil {
 				go func() {
-					for pause(ctx, 10*time.Millisecond) && c.until(relay) < c.is {
+					for pause(ctx, 50*time.Millisecond) && c.until(relay) < c.is {
 					}
 					enough()
 				}()
@@ -108,6 +109,42 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAClockThatIsSetMakesTheJournalVoid, since its times cannot be held against what was seen.
+func TestAClockThatIsSetMakesTheJournalVoid(t *testing.T) {
+	t.Parallel()
+	relay := startOurs(t, longProbe)
+	j, err := openJournal(t.Context(), relay.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{load: &load{timing: timing{Skew: 10 * time.Millisecond}}, clock: startClock(), journal: j}
+	defer s.clock.halt()
+	s.clock.drift.Store(int64(time.Hour))
+	s.account(t.Context())
+	if len(s.voids) != 1 || !strings.Contains(s.voids[0], "clock was set by 1h0m0s") {
+		t.Errorf("%q", s.voids)
+	}
+}
+
+func TestAClockKnowsWhenItIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clock{began: time.Now(), calendar: time.Now().Round(0), stop: make(chan struct{}), done: make(chan struct{})}
+		go c.watch()
+		<-time.After(time.Second)
+		if before := c.drifted(); before != 0 {
+			t.Errorf("set by %s, and nobody did", before)
+		}
+		c.halt()
+		c.calendar, c.stop, c.done = c.calendar.Add(-time.Hour), make(chan struct{}), make(chan struct{})
+		go c.watch()
+		<-time.After(time.Second)
+		c.halt()
+		if got := c.drifted(); got != time.Hour {
+			t.Errorf("set by %s, want 1h", got)
+		}
+	})
 }
 
 // decided counts such entries of the journal.

@@ -41,6 +41,9 @@ func (s *session) account(ctx context.Context) []history.Entry {
 		return nil
 	}
 	entries, err := s.journal.finish(ctx, s.clock)
+	if set := s.clock.drifted(); err == nil && set > s.load.Skew {
+		entries, err = nil, fmt.Errorf("this machine's clock was set by %s meanwhile, and its times are by that", set.Round(time.Millisecond))
+	}
 	if err != nil {
 		s.voids = append(s.voids, fmt.Sprintf("The journal was asked for, and could not be followed: %v.", err))
 	}
