@@ -51,6 +51,7 @@ type fakeSlot struct {
 	probe   [8]byte
 	number  int // of the probe that is out, or was
 	out     bool
+	sent    bool      // not only due
 	since   time.Time // when it went out
 	proof   time.Time // the last proof of life
 	left    time.Time // when the last holder left
@@ -270,7 +271,7 @@ func (f *fake) ask(s *fakeSlot) {
 	if s.out || len(s.waiting) == 0 || f.gone {
 		return
 	}
-	s.out = true
+	s.out, s.sent = true, false
 	holder := s.holder
 	f.running.Go(func() {
 		<-time.After(f.every)
@@ -285,6 +286,7 @@ func (f *fake) send(s *fakeSlot, holder *fakeConn) {
 		return
 	}
 	s.number++
+	s.sent = true
 	number := s.number
 	rand.Read(s.probe[:])
 	s.since = time.Now()
@@ -293,17 +295,22 @@ func (f *fake) send(s *fakeSlot, holder *fakeConn) {
 		holder.write(opPing, probe[:])
 		for end := time.Now().Add(f.silent); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 			done := false
-			f.locked(func() { done = s.number != number || s.holder != holder || !s.out || f.gone })
+			f.locked(func() { done = !f.waits(s, holder, number) })
 			if done {
-				break
+				return
 			}
 		}
 		f.locked(func() { f.expired(s, holder, number) })
 	})
 }
 
+// waits says whether this probe has yet to be answered.
+func (f *fake) waits(s *fakeSlot, holder *fakeConn, number int) bool {
+	return s.holder == holder && s.number == number && s.out && s.sent && !f.gone
+}
+
 func (f *fake) expired(s *fakeSlot, holder *fakeConn, number int) {
-	if s.holder != holder || s.number != number || !s.out || f.gone {
+	if !f.waits(s, holder, number) {
 		return
 	}
 	s.out = false
