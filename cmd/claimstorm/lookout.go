@@ -94,28 +94,30 @@ func (o *lookout) patience(d time.Duration) patience {
 	return patience{o, time.Duration(o.lived.Load()) + d, time.Now().Add(d + handshakeWithin)}
 }
 
-func (p patience) over() bool {
-	return time.Duration(p.o.lived.Load()) >= p.lived || time.Now().After(p.late)
+func (p patience) over() bool { return p.left() <= 0 }
+
+func (p patience) left() time.Duration {
+	return min(p.lived-time.Duration(p.o.lived.Load()), time.Until(p.late))
 }
 
 // await waits for what is hoped for, until it cannot happen any more or patience is over, and says whether it happened.
 func (p patience) await(hoped, vain <-chan struct{}) bool {
-	tick := time.NewTicker(lookoutEvery)
-	defer tick.Stop()
-	for over := false; ; over = over || p.over() {
+	for last := false; ; last = last || p.over() {
 		select {
 		case <-hoped:
 			return true
 		default:
 		}
-		if over {
+		if last {
 			return false
 		}
+		timer := time.NewTimer(max(p.left(), lookoutEvery)) // no less goes by
 		select {
 		case <-hoped:
 		case <-vain:
-			over = true
-		case <-tick.C:
+			last = true
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
