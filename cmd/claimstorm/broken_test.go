@@ -153,7 +153,7 @@ func TestARelayThatStandsStillIsNotBroken(t *testing.T) {
 	brief := ordeal{args: "storm --claimants 4 --ids 1 --rounds 2 --settle 10ms --probe-timeout 300ms --slack 10ms"}
 	r := brief.against(t, newFake("stands still"))
 	if r.code != 4 || len(r.broken()) > 0 || !strings.Contains(strings.Join(r.result.Why, " "), "too busy for a probe timeout of 300ms") {
-		t.Errorf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
+		t.Fatalf("exit %d, broken %v\n%s", r.code, r.broken(), r.screen)
 	}
 	if r.result.Rounds[0].TookOver != 1 || r.result.Rounds[0].Granted != 1 {
 		t.Errorf("it stood still in round 1: %+v", r.result.Rounds)
