@@ -73,8 +73,8 @@ func TestOurRelayHoldsEveryCheck(t *testing.T) {
 		is    int
 	}{
 		"storm":           {args: "storm --claimants 20 --ids 5 --rounds 5 --settle 10ms"},
-		"churn":           {"churn --clients 20 --ids 10 --duration 1h --hold 100ms --silence 0", decided("granted"), 150},
-		"takeovers":       {"churn --clients 20 --ids 10 --duration 1h --hold 100ms --silence 0.1", decided("took_over"), 15},
+		"churn":           {"churn --clients 20 --ids 10 --duration 1h --hold 100ms --silence 0", decided("granted"), 100},
+		"takeovers":       {"churn --clients 20 --ids 10 --duration 1h --hold 100ms --silence 0.1", decided("took_over"), 10},
 		"hold":            {args: "hold --claims 100 --duration 500ms --ping-every 100ms"},
 		"frames, fast":    {"relay --pairs 2 --duration 1h --size 128,5000", forwarded, 1000},
 		"frames, open":    {"relay --pairs 2 --duration 1h --rate 100", forwarded, 100},
