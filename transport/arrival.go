@@ -295,8 +295,9 @@ type listener struct {
 	name, what, addr string // in logs, in errors, and where to listen
 	handler          http.Handler
 
-	door    *door       // nil where connections are taken as they come
-	tls     *tls.Config // nil for plain TCP
+	door    *door         // nil where connections are taken as they come
+	within  time.Duration // how long what comes before a request may take, at the door
+	tls     *tls.Config   // nil for plain TCP
 	proxy   proxyKind
 	trusted networks // who may send PROXY headers
 }
@@ -308,7 +309,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil || l.door == nil {
 			return c, err
 		}
-		a := &arrival{Conn: c, until: time.Now().Add(headerTimeout)}
+		a := &arrival{Conn: c, until: time.Now().Add(l.within)}
 		if l.proxy != noProxy && l.mayAnnounce(c) {
 			a.proxy.kind = l.proxy
 		} else if l.proxy == proxyRequired {

@@ -6,16 +6,19 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -72,12 +75,12 @@ func (r recorder) Tell(m messages.FromSocket) {
 
 func testSockets(t testing.TB, cfg socketConfig) *sockets {
 	if cfg.Heartbeat == 0 {
-		cfg.Heartbeat, cfg.HeartbeatTimeout = time.Minute, time.Minute
+		cfg.Heartbeat, cfg.HeartbeatTimeout = ample, ample
 	}
 	if cfg.ReadTimeout == 0 {
-		cfg.ReadTimeout = time.Minute
+		cfg.ReadTimeout = ample
 	}
-	cfg.WriteTimeout, cfg.Linger = time.Minute, time.Minute
+	cfg.WriteTimeout, cfg.Linger = ample, ample
 	set, err := newSockets(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +112,7 @@ func connect(t testing.TB, set *sockets, early []byte) pair {
 func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair {
 	t.Helper()
 	accepted := make(chan recorder, 1)
-	l := &listener{door: newDoor(16), handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l := &listener{door: newDoor(16), within: ample, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := set.accept(w, r, kind, nil)
 		if err != nil {
 			t.Error(err)
@@ -127,7 +130,7 @@ func connectAs(t testing.TB, set *sockets, kind *socketKind, early []byte) pair 
 	if l.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	srv := (&server{}).http(l.handler)
+	srv := (&server{cfg: Config{arriveWithin: ample}}).http(l.handler)
 	l.door.guard(srv)
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
@@ -487,19 +490,92 @@ func TestMessageThatBeginsBehindAnotherHasItsTime(t *testing.T) {
 	})
 }
 
-// TestHeartbeat: a silent peer is pinged, and given up if it stays silent; any byte counts.
+// TestHeartbeat: a silent peer is pinged, and again when it has been heard, and given up if it stays silent.
 func TestHeartbeat(t *testing.T) {
 	inModes(t, func(t *testing.T, set func(socketConfig) *sockets) {
-		p := connect(t, set(socketConfig{Heartbeat: 50 * time.Millisecond, HeartbeatTimeout: 50 * time.Millisecond}), nil)
+		p := connect(t, set(socketConfig{Heartbeat: 20 * time.Millisecond, HeartbeatTimeout: ample}), nil)
 		for range 3 {
 			if op, _ := p.read(t); op != opPing {
 				t.Fatalf("opcode %d", op)
 			}
-			p.write(t, []byte{0x8a, 0x80, 0, 0, 0, 0})
+			p.write(t, frame(pong, nil))
 		}
-		if _, end := said(p.told); end.Code != messages.CloseInternal || end.Reason != messages.ReasonHeartbeatTimeout {
+		silent := connect(t, set(socketConfig{Heartbeat: 20 * time.Millisecond, HeartbeatTimeout: 20 * time.Millisecond}), nil)
+		if _, end := said(silent.told); end.Code != messages.CloseInternal || end.Reason != messages.ReasonHeartbeatTimeout {
 			t.Fatal(end)
 		}
+	})
+}
+
+// piped is a socket on a pipe, for a bubble: its peer, and what its inbox is told. The set is a blocking one.
+func piped(t *testing.T, set *sockets, kind *socketKind) (*socket, net.Conn, chan messages.FromSocket) {
+	t.Helper()
+	peer, conn := net.Pipe()
+	s := &socket{set: set, kind: kind, conn: conn}
+	s.paused.Store(kind.paused)
+	set.remember(s)
+	t.Cleanup(s.cut)
+	told := make(chan messages.FromSocket, 1<<12)
+	s.start(recorder{s, told})
+	return s, peer, told
+}
+
+// TestAnyByteIsASignOfLife: who answers is never given up, whatever he says, and who does not has his time.
+func TestAnyByteIsASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := testSockets(t, socketConfig{blocking: true, Heartbeat: 30 * time.Second, HeartbeatTimeout: 30 * time.Second})
+		_, peer, told := piped(t, set, &socketKind{maxMessage: 1 << 20})
+		began := time.Now()
+		for n := range 100 {
+			if op, _, err := readFrame(peer); op != opPing || err != nil {
+				t.Fatalf("number %d: opcode %d, %v", n, op, err)
+			}
+			time.Sleep(25 * time.Second) //nolint:forbidigo // in a bubble
+			_, _ = peer.Write(frame(pong, nil)[n%6 : n%6+1])
+		}
+		if took := time.Since(began); took < 100*55*time.Second || took > 100*62*time.Second {
+			t.Errorf("100 times pinged, and answered 25 s later, in %v", took)
+		}
+		began = time.Now()
+		go func() { _, _ = io.Copy(io.Discard, peer) }()
+		if _, end := said(told); end.Code != messages.CloseInternal || end.Reason != messages.ReasonHeartbeatTimeout {
+			t.Error(end)
+		}
+		if took := time.Since(began); took < 60*time.Second || took > 66*time.Second {
+			t.Errorf("silent for %v", took)
+		}
+		peer.Close()
+	})
+}
+
+// TestHeldBackPeerIsNotGivenUp: while the relay does not read from one, its silence does not count, and the pings that it sent
+// before are answered; the one behind the frame that is held back is answered when that has been told.
+func TestHeldBackPeerIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := testSockets(t, socketConfig{blocking: true, Heartbeat: 30 * time.Second, HeartbeatTimeout: 30 * time.Second})
+		s, peer, told := piped(t, set, &socketKind{maxMessage: 1 << 20, paused: true})
+		go func() {
+			_, _ = peer.Write(join(frame(ping, []byte("1")), frame(text, []byte(`"x"`)), frame(ping, []byte("2"))))
+		}()
+		if op, payload, err := readFrame(peer); op != opPong || string(payload) != "1" {
+			t.Fatalf("opcode %d %q %v", op, payload, err)
+		}
+		_ = peer.SetReadDeadline(time.Now().Add(time.Hour))
+		if op, payload, err := readFrame(peer); !errors.Is(err, os.ErrDeadlineExceeded) || len(told) > 0 {
+			t.Fatalf("held back, it is sent opcode %d %q %v, and %d messages are told", op, payload, err, len(told))
+		}
+		_ = peer.SetReadDeadline(time.Time{})
+		s.Resume()
+		if op, payload, err := readFrame(peer); op != opPong || string(payload) != "2" {
+			t.Fatalf("opcode %d %q %v", op, payload, err)
+		}
+		if m, ok := (<-told).(*messages.Received); !ok || string(m.Bytes) != `"x"` {
+			t.Fatalf("%+v", m)
+		}
+		if op, _, err := readFrame(peer); op != opPing {
+			t.Errorf("from here on its silence counts: opcode %d %v", op, err)
+		}
+		peer.Close()
 	})
 }
 

@@ -36,7 +36,7 @@ func (s *server) listeners(life context.Context) (ls []*listener, err error) {
 	if s.cfg.AdminListen != "" {
 		ls = append(ls, &listener{name: adminName, what: "the admin", addr: s.cfg.AdminListen})
 	}
-	public := listener{door: s.door, trusted: s.cfg.TrustedProxies}
+	public := listener{door: s.door, within: s.cfg.arriveWithin, trusted: s.cfg.TrustedProxies}
 	if s.cfg.ProxyProtocol {
 		public.proxy = proxyRequired
 	}

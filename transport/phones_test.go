@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -23,7 +24,7 @@ func (r *running) join(id string) *websocket.Conn {
 }
 
 func (r *running) tryJoin(id string) *websocket.Conn {
-	c, _, err := websocket.Dial(context.Background(), "ws://"+r.addr+"/v1/client", &websocket.DialOptions{HTTPHeader: http.Header{
+	c, _, err := websocket.Dial(context.Background(), "ws://"+r.addr+"/v1/client", &websocket.DialOptions{HTTPClient: r.client, HTTPHeader: http.Header{
 		"X-Pyrycode-Server": {id}, "X-Pyrycode-Token": {"secret"}, "User-Agent": {"test"}, "X-Pyrycode-Device-Name": {"a phone"},
 	}})
 	if err != nil {
@@ -212,7 +213,6 @@ func TestWhatIsNoFrameClosesThePhone(t *testing.T) {
 // have sent meanwhile flows.
 func TestReclaimKeepsWhomNobodyKnew(t *testing.T) {
 	cfg := testConfig()
-	cfg.Slots.Grace *= 1000
 	r := run(t, cfg)
 	first := r.claims("home")
 	known, unknown := r.join("home"), r.join("home")
@@ -239,7 +239,9 @@ func TestReclaimKeepsWhomNobodyKnew(t *testing.T) {
 }
 
 func TestPhonesGoWhenTheGraceIsOver(t *testing.T) {
-	r := run(t, testConfig())
+	cfg := testConfig()
+	cfg.Slots.Grace = 300 * time.Millisecond
+	r := run(t, cfg)
 	binary := r.claims("home")
 	phone, parked := r.join("home"), r.join("home")
 	hello(t, phone, binary)
@@ -251,14 +253,15 @@ func TestPhonesGoWhenTheGraceIsOver(t *testing.T) {
 
 func TestPhonesWaitAfterAStart(t *testing.T) {
 	cfg := testConfig()
-	cfg.Slots.StartupGrace = cfg.Slots.Grace * 10
+	cfg.Slots.StartupGrace = ample
 	r := run(t, cfg)
-	phone, lost := r.join("home"), r.join("elsewhere")
+	phone := r.join("home")
 	write(t, phone, `"hello"`)
 	r.until("home", "parked", 1)
 	binary := r.claims("home")
 	if e := readEnvelope(t, binary); string(e.Frame) != `"hello"` {
 		t.Fatalf("%+v", e)
 	}
-	wantClose(t, lost, 4404, "no server with that id")
+	cfg.Slots.StartupGrace = 300 * time.Millisecond
+	wantClose(t, run(t, cfg).join("elsewhere"), 4404, "no server with that id") // in the end
 }

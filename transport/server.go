@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,10 @@ type Config struct {
 	Build   Build
 	Started func(relay, admin net.Addr) // called once, when both listen; admin is nil where there is none
 
-	pushEndpoint string // of tests: where wakes go
+	// Of tests, on machines that may stand still for longer than any of these: where wakes go, what is in place of headerTimeout, and
+	// what is in place of lastWords for close frames.
+	pushEndpoint             string
+	arriveWithin, partWithin time.Duration
 }
 
 // Build names the running program.
@@ -118,6 +122,7 @@ type server struct {
 // Run serves until ctx is done, whose cause is why, then shuts down in order (docs/protocol.md 7): not ready, no upgrades; slots given back;
 // connections closed; admin listener last. It returns nil after a whole shutdown. Where cut is done too, it ends at once.
 func Run(ctx, cut context.Context, cfg Config) error {
+	cfg.arriveWithin, cfg.partWithin = cmp.Or(cfg.arriveWithin, headerTimeout), cmp.Or(cfg.partWithin, lastWords)
 	set, err := newSockets(socketConfig{
 		Heartbeat: cfg.Heartbeat, HeartbeatTimeout: cfg.HeartbeatTimeout,
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout,
@@ -241,9 +246,9 @@ func (s *server) http(h http.Handler) *http.Server {
 	only := new(http.Protocols)
 	only.SetHTTP1(true) // a WebSocket needs no other
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
+		Handler: h, ReadHeaderTimeout: s.cfg.arriveWithin, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes,
 		// Nothing here has use for a body: one that was announced and never comes would hold a goroutine for ever.
-		ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, Protocols: only,
+		ReadTimeout: s.cfg.arriveWithin, WriteTimeout: answerTimeout, Protocols: only,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' errors are not ours
 	}
 }
@@ -350,7 +355,7 @@ func (s *server) shutDown(cut context.Context) {
 	s.relay.ShutDown()
 	how, within := messages.Ended{Code: messages.CloseGoingAway, Reason: messages.ReasonShuttingDown, Drain: true}, s.cfg.DrainTimeout
 	if within == 0 { // nothing that is queued goes out, but why it does not has to be said
-		how.Drain, within = false, lastWords
+		how.Drain, within = false, s.cfg.partWithin
 	}
 	ctx, cancel := context.WithTimeout(cut, s.cfg.DrainSpread+within)
 	defer cancel()
