@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -53,8 +54,8 @@ func shot(t testing.TB, p *browser.Page, name string) {
 }
 
 // race plays out on one slot: a living holder and three that lose against it, its death and a takeover, a release and a claim in grace.
-// What is later in the list is decided later.
-func (r *running) race(id string) {
+// What is later in the list is decided later. It returns when the probe is out that the takeover takes, and goes on when it is told to.
+func (r *running) race(id string) (goOn func()) {
 	first := r.daemon(id)
 	r.until(id, "granted", 1)
 	alive := first.living()
@@ -71,55 +72,61 @@ func (r *running) race(id string) {
 	second := r.daemon(id)
 	r.until(id, "waiting", 4)
 	second.living()
-	r.until(id, "took_over", 1)
-	second.drop("FIN")
-	r.until(id, "released", 1)
-	third := r.daemon(id)
-	third.living()
-	r.until(id, "granted", 2)
-	r.daemon(id).living()
-	r.until(id, "refused", 4)
+	return func() {
+		r.until(id, "took_over", 1)
+		second.drop("FIN")
+		r.until(id, "released", 1)
+		third := r.daemon(id)
+		third.living()
+		r.until(id, "granted", 2)
+		r.daemon(id).living()
+		r.until(id, "refused", 4)
+	}
 }
 
 func pageConfig() Config {
 	cfg := testConfig()
-	cfg.Slots.Grace, cfg.Slots.ProbeTimeout = time.Hour, 2*time.Second
 	cfg.AdminToken = func() string { return "open sesame" }
 	return cfg
 }
 
 // storm has four daemons dial id without a pause, for as long as the test lives. Whoever holds it is not asked to end.
 func (r *running) storm(id string) (stop func()) {
-	over := make(chan struct{})
+	ctx, end := context.WithCancel(context.Background())
 	var dialling sync.WaitGroup
 	for range 4 {
 		dialling.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-				}
+			for ctx.Err() == nil {
 				d, err := r.begin(request(r.addr, id))
-				if err == nil && d.upgraded() == nil {
+				if err != nil {
+					r.t.Error(err)
+					return
+				}
+				cut := context.AfterFunc(ctx, func() { d.Close() })
+				if d.upgraded() == nil {
 					d.live(0) // until it reads 4409
 				}
+				cut()
 				d.Close()
 			}
 		})
 	}
-	return sync.OnceFunc(func() { close(over); dialling.Wait() })
+	return sync.OnceFunc(func() { end(); dialling.Wait() })
 }
 
 // TestStatusPageInAStorm: while claims storm in, the page of a slot shows who won, who lost and who took over, as the journal has it.
 func TestStatusPageInAStorm(t *testing.T) {
-	r := run(t, pageConfig())
+	cfg := pageConfig()
+	cfg.Slots.ProbeTimeout = 10 * time.Second                         // also the longest that this machine may stand still; meanwhile a browser starts
+	cfg.Slots.ProbeInterval, cfg.Journal = 50*time.Millisecond, 1<<16 // so that the storm buries nothing of what is looked at
+	r := run(t, cfg)
+	goOn := r.race("home")
 	r.daemon("elsewhere").living()
 	r.until("elsewhere", "granted", 1)
 	stop := r.storm("elsewhere")
 	t.Cleanup(stop)
-	p := r.show("/?server_id=home", desk)
-	r.race("home")
+	p := r.show("/?server_id=home", desk, "net::ERR_INCOMPLETE_CHUNKED_ENCODING") // who is slow to hear of the storm is dropped, and comes again
+	goOn()
 
 	journal := r.journal("home", 0)
 	last := journal[len(journal)-1]
@@ -148,9 +155,7 @@ func TestStatusPageInAStorm(t *testing.T) {
 	if holder := browser.Eval[string](p, `document.querySelector(".standing code").innerText`); holder != winner {
 		t.Errorf("the page says %s holds it, and it is %s", holder, winner)
 	}
-	if said := browser.Eval[string](p, `document.getElementById("heard").innerText`); !strings.Contains(said, "#") {
-		t.Errorf("who hears the page was told %q", said)
-	}
+	p.WaitFor(`document.getElementById("heard").innerText.includes("#")`) // what who hears the page is told
 
 	// All the while the page of all slots keeps up, and does not grow.
 	p.Goto("http://" + r.admin)
@@ -339,6 +344,7 @@ func TestPausedPageStandsStill(t *testing.T) {
 	p := r.show("/?server_id=home", desk)
 	p.WaitFor(`document.getElementById("state").innerText === "live"`)
 	browser.Eval[bool](p, `document.getElementById("pause").click(), true`)
+	p.WaitFor(`!drawing`) // what it had begun
 	r.daemon("home").living()
 	r.until("home", "granted", 1)
 	if browser.Eval[bool](p, `dirty = true, beat(), drawing || stream.readyState !== EventSource.CLOSED`) {
@@ -359,6 +365,7 @@ func TestPausedPageStandsStill(t *testing.T) {
 // TestPageOutlivesTheRelay: while it is away the page says so, and when another one is there, whose numbers begin anew, shows that one.
 func TestPageOutlivesTheRelay(t *testing.T) {
 	cfg := pageConfig()
+	cfg.AdminListen = reserved(t)
 	r := run(t, cfg)
 	for range 3 {
 		r.daemon("home").living()
@@ -368,7 +375,6 @@ func TestPageOutlivesTheRelay(t *testing.T) {
 	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 5`)
 	r.stop()
 	p.WaitFor(`document.getElementById("state").innerText.includes("trying again")`)
-	cfg.AdminListen = r.admin
 	again := run(t, cfg)
 	again.daemon("home").living()
 	p.WaitFor(`document.getElementById("state").innerText === "live" && document.querySelectorAll(".mark").length === 1`)
@@ -379,9 +385,12 @@ func TestLooks(t *testing.T) {
 	if os.Getenv("SHOTS") == "" {
 		t.Skip("no folder SHOTS for the pictures")
 	}
-	r := run(t, pageConfig())
-	r.race("home-of-alice")
-	r.race("home-of-bob")
+	cfg := pageConfig()
+	cfg.Slots.ProbeTimeout = 2 * time.Second
+	r := run(t, cfg)
+	for _, id := range []string{"home-of-alice", "home-of-bob"} {
+		r.race(id)()
+	}
 	for range 40 { // many at once
 		r.daemon("home-of-bob").living()
 	}
