@@ -64,22 +64,31 @@ func TestHistoriesAreALock(t *testing.T) {
 		cfg.Slots.Grace = []time.Duration{0, 300 * time.Millisecond}[seed%2]
 		cfg.Slots.ProbeInterval = time.Millisecond
 		r := run(t, cfg)
-		history := record(r.addr, uint64(seed))
-		if got := porcupine.CheckOperationsTimeout(lock.ToModel(), history, time.Minute); got != porcupine.Ok {
-			t.Fatalf("seed %d: %s\n%v", seed, got, history)
-		}
-		var n [3]int
-		for _, op := range history {
-			if op.Input.(asked).claims {
-				n[op.Output.(answered)]++
+		// In a history in which nobody holds, or nobody is refused, they were too impatient for this machine: it proves nothing.
+		for patience := shortest; ; patience *= 2 {
+			history := record(r.addr, uint64(seed), patience)
+			if got := porcupine.CheckOperationsTimeout(lock.ToModel(), history, 0); got != porcupine.Ok {
+				t.Fatalf("seed %d: %s\n%v", seed, got, history)
 			}
-		}
-		if n[held] == 0 || n[refused] == 0 {
-			t.Fatalf("seed %d: %d held, %d refused: this proves nothing", seed, n[held], n[refused])
+			var n [3]int
+			for _, op := range history {
+				if op.Input.(asked).claims {
+					n[op.Output.(answered)]++
+				}
+			}
+			if n[held] > 0 && n[refused] > 0 {
+				break
+			}
+			if patience > time.Minute {
+				t.Fatalf("seed %d: %d held, %d refused", seed, n[held], n[refused])
+			}
 		}
 		r.stop()
 	}
 }
+
+// shortest is how long clients wait at most for news of their claims, on a quick machine.
+const shortest = 15 * time.Millisecond
 
 // TestBrokenRelaysAreCaught by the same clients and the same check.
 func TestBrokenRelaysAreCaught(t *testing.T) {
@@ -90,7 +99,8 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(20) {
 				addr := brokenRelay(t, broken)
-				if porcupine.CheckOperationsTimeout(lock.ToModel(), record(addr, seed), time.Minute) == porcupine.Illegal {
+				history := record(addr, seed, min(shortest<<seed, time.Second))
+				if porcupine.CheckOperationsTimeout(lock.ToModel(), history, 0) == porcupine.Illegal {
 					return
 				}
 			}
@@ -99,8 +109,8 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 	}
 }
 
-// record lets clients claim one id at random moments, and drop in every way, and writes down what each saw.
-func record(addr string, seed uint64) []porcupine.Operation {
+// record lets clients claim one id at random moments, wait for at most so long, and drop in every way, and writes down what each saw.
+func record(addr string, seed uint64, patience time.Duration) []porcupine.Operation {
 	began := time.Now()
 	now := func() int64 { return int64(time.Since(began)) }
 	var mu sync.Mutex
@@ -126,7 +136,7 @@ func record(addr string, seed uint64) []porcupine.Operation {
 					panic(err)
 				}
 				// How long it is held is the client's own affair; nothing is concluded from it.
-				_ = d.SetReadDeadline(time.Now().Add(time.Duration(rng.IntN(15)) * time.Millisecond))
+				_ = d.SetReadDeadline(time.Now().Add(time.Duration(rng.Int64N(int64(patience)))))
 				out, known := d.watch()
 				add(w, me, out, call, int64(known.Sub(began)))
 				if out == refused {
