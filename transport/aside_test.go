@@ -27,7 +27,7 @@ func (l *stoppable) Write(p []byte) (int, error) {
 func TestNobodyWaitsForTheLog(t *testing.T) {
 	var log stoppable
 	cfg := testConfig()
-	cfg.MaxConnections, cfg.Log = 2, slog.New(slog.NewTextHandler(&log, nil))
+	cfg.MaxConnections, cfg.Log = 3, slog.New(slog.NewTextHandler(&log, nil))
 	r := run(t, cfg)
 	log.Lock()
 	goOn := sync.OnceFunc(log.Unlock)
@@ -35,6 +35,7 @@ func TestNobodyWaitsForTheLog(t *testing.T) {
 	binary := r.claims("home")
 	phone := r.join("home")
 	id := hello(t, phone, binary)
+	r.enters("last")
 	for range 20 {
 		for _, bad := range []string{`{"conn_id":"gone","frame":1}`, `7`, `{"push_wake":{"platform":"fcm","token":"t"}}`} {
 			write(t, binary, "%s", bad)
