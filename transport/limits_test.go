@@ -157,15 +157,17 @@ func TestRateRefills(t *testing.T) {
 
 // TestRatesAreForgotten: what is remembered of addresses has a bound, whoever asks.
 func TestRatesAreForgotten(t *testing.T) {
-	l := newLimits(&Config{RateBurst: 20, RatePerMinute: 10}, testConfig().Log)
-	a := netip.MustParseAddr("10.0.0.0")
-	for range maxRemembered + 1000 {
-		l.mayUpgrade(a, time.Now())
-		a = a.Next()
-	}
-	if n := l.upgrades.Len(); n != maxRemembered {
-		t.Errorf("%d addresses are remembered, want %d", n, maxRemembered)
-	}
+	synctest.Test(t, func(t *testing.T) { // or time would have them forgotten
+		l := newLimits(&Config{RateBurst: 20, RatePerMinute: 10}, testConfig().Log)
+		a := netip.MustParseAddr("10.0.0.0")
+		for range maxRemembered + 1000 {
+			l.mayUpgrade(a, time.Now())
+			a = a.Next()
+		}
+		if n := l.upgrades.Len(); n != maxRemembered {
+			t.Errorf("%d addresses are remembered, want %d", n, maxRemembered)
+		}
+	})
 }
 
 // TestConnectionsPerAddress: one too many gets 503, others come in, and a place that was left is given again.

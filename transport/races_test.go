@@ -174,7 +174,11 @@ func TestDropAndClaimAgain(t *testing.T) {
 
 // TestThousandClaimants: all upgraded at once, one wins, the others read 4409 and why, and the winner never notices.
 func TestThousandClaimants(t *testing.T) {
-	const n = 1000
+	n := 1000
+	var limit syscall.Rlimit // of descriptors: a connection has two here
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < 2400 {
+		n = int(limit.Cur)/2 - 200
+	}
 	r := run(t, testConfig())
 	for round := range rounds(2, 100) {
 		id := fmt.Sprint("home-", round)
@@ -367,7 +371,9 @@ func TestChainOfDeadHolders(t *testing.T) {
 
 // TestSlowHolderKeepsItsSlot while 200 claims a second arrive.
 func TestSlowHolderKeepsItsSlot(t *testing.T) {
-	r := run(t, testConfig())
+	cfg := testConfig()
+	cfg.Slots.ProbeTimeout = time.Duration(rounds(3600, 5)) * time.Second // in make soak it is probed for longer than that
+	r := run(t, cfg)
 	holder := r.daemon("home")
 	go holder.live(50 * time.Millisecond)
 	r.until("home", "granted", 1)
