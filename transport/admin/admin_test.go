@@ -59,10 +59,17 @@ func show(t testing.TB, cfg Config) *shown {
 	s.relay = actors.Start(actors.Config{Slots: machine.Config{ProbeTimeout: time.Minute, ProbeInterval: time.Second}, Journal: max(cfg.Journal, 1)})
 	cfg.Relay, cfg.Connections = s.relay, func() map[messages.ConnID]Connection { return nil }
 	s.pages = New(cfg)
+	s.pages.feed.timeout = time.Hour // whoever reads is not dropped where the machine stalls
 	s.pages.Metrics(http.NotFoundHandler())
 	done, fed := make(chan struct{}), make(chan struct{})
 	go func() { defer close(fed); s.pages.Run(done) }()
-	server := httptest.NewServer(s.pages.Handler())
+	pages := s.pages.Handler()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Hurried") != "" {
+			w = hurried{w}
+		}
+		pages.ServeHTTP(w, r)
+	}))
 	s.url = server.URL
 	ended := false
 	s.end = func() {
@@ -80,6 +87,15 @@ func show(t testing.TB, cfg Config) *shown {
 		s.relay.Stop()
 	})
 	return s
+}
+
+// hurried is the answer to a reader for whom an hour is a tenth of a second, and for nobody else.
+type hurried struct{ http.ResponseWriter }
+
+func (h hurried) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+func (h hurried) SetWriteDeadline(at time.Time) error {
+	return http.NewResponseController(h.ResponseWriter).SetWriteDeadline(time.Now().Add(time.Until(at) / 36_000))
 }
 
 // comes has a binary claim a slot, and come to its end: two decisions.

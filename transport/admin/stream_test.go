@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -128,7 +127,6 @@ func TestStreamSaysWhatItMisses(t *testing.T) {
 // TestSlowReaderIsDropped, and nobody else.
 func TestSlowReaderIsDropped(t *testing.T) {
 	s := show(t, Config{Journal: 1 << 12})
-	s.pages.feed.timeout = 2 * time.Second
 	s.pages.feed.pace.SetLimit(rate.Inf)
 	next := s.follow("")
 	var seen atomic.Int64
@@ -139,7 +137,7 @@ func TestSlowReaderIsDropped(t *testing.T) {
 		}
 	}()
 	c := smallWindow(t, s.url)
-	if _, err := io.WriteString(c, "GET /claims/stream?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /claims/stream?after=0 HTTP/1.1\r\nHost: localhost\r\nHurried: 1\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	for _, dropped := s.pages.Streams(); dropped == 0; _, dropped = s.pages.Streams() {
