@@ -33,7 +33,7 @@ func startRelay() (url string, stop func()) {
 	up, down := make(chan string, 1), make(chan error, 1)
 	cfg := transport.Config{
 		Listen:  "127.0.0.1:0",
-		Slots:   slots.Config{Grace: 300 * time.Millisecond, ProbeTimeout: 5 * time.Second, ProbeInterval: time.Millisecond, MaxPhones: 1},
+		Slots:   slots.Config{Grace: 300 * time.Millisecond, ProbeTimeout: time.Hour, ProbeInterval: time.Millisecond, MaxPhones: 1},
 		Journal: 100, Heartbeat: time.Minute, HeartbeatTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		MaxFrameBytes: 1024, PhoneBacklog: 1 << 20, MaxQueuedBytes: 1 << 20, MaxConnections: 100, DrainTimeout: time.Minute,
 		Log:     slog.New(slog.DiscardHandler),
@@ -71,7 +71,7 @@ func claim(ctx context.Context, d *client.Dialer) *client.Binary {
 // A daemon claims its server-id and answers its phones, for as long as that makes sense.
 func Example() {
 	relay, stop := startRelay() // yours has a URL already
-	ctx, enough := context.WithTimeout(context.Background(), time.Minute)
+	ctx, enough := context.WithCancel(context.Background())
 
 	daemon := client.Dialer{URL: relay, ServerID: "home", UserAgent: "daemon/1.0"}
 	done := make(chan error)
