@@ -47,17 +47,18 @@ type Look struct {
 	NoScript      bool // the page's scripts do not run
 }
 
-// Open starts a browser, with a profile of its own, and opens an address in it, which may be a file's.
+// Open starts a browser, with a profile of its own, and opens an address in it, which may be a file's. The profile is chromedp's to
+// remove, and not t.TempDir's: a child of the browser's may outlive it, and write there still.
 func Open(t testing.TB, url string, look Look) *Page {
 	t.Helper()
 	allocated, free := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(find(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(find(t)), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
 	t.Cleanup(free)
 	ctx, _ := chromedp.NewContext(allocated)
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // waits for the browser's end, so that its profile can be removed
-			t.Errorf("the browser does not end: %v", err)
+		if err := chromedp.Cancel(ctx); err != nil { // waits for the browser's end, and removes its profile
+			t.Errorf("the browser does not end in order: %v", err)
 		}
 	})
 	p := &Page{t: t, ctx: ctx}
