@@ -53,18 +53,20 @@ func TestDiagramsAreTheStories(t *testing.T) {
 func testNames(t *testing.T) map[string]bool {
 	names := map[string]bool{}
 	def := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	err := filepath.WalkDir("../..", func(path string, _ os.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
+	for _, room := range []string{"actors", "cmd", "messages", "transport"} { // what else lies in the checkout may come and go
+		err := filepath.WalkDir(filepath.Join("../..", room), func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, m := range def.FindAllStringSubmatch(string(b), -1) {
+				names[m[1]] = true
+			}
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		b, err := os.ReadFile(path)
-		for _, m := range def.FindAllStringSubmatch(string(b), -1) {
-			names[m[1]] = true
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	return names
 }

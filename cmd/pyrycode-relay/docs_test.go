@@ -36,16 +36,18 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 // TestThreatModelNamesTestsThatExist: a mitigation is worth as much as its test.
 func TestThreatModelNamesTestsThatExist(t *testing.T) {
 	var tests strings.Builder
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, "_test.go") {
-			b, rerr := os.ReadFile(path)
-			tests.Write(b)
-			return rerr
+	for _, room := range []string{"actors", "cmd", "messages", "transport"} { // what else lies in the checkout may come and go
+		err := filepath.WalkDir(filepath.Join("../..", room), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, "_test.go") {
+				b, rerr := os.ReadFile(path)
+				tests.Write(b)
+				return rerr
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(page(t, "docs/threat-model.md"), -1) {
 		if !strings.Contains(tests.String(), "func "+m[1]+"(") {
