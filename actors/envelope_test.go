@@ -103,6 +103,9 @@ func FuzzEnvelope(f *testing.F) {
 		f.Add([]byte(c.text))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
+		if bytes.Count(message, []byte("["))+bytes.Count(message, []byte("{")) > 9_000 {
+			return // encoding/json refuses what is nested beyond 10,000 levels
+		}
 		if got, want := classify(message), slowly(message); got != want {
 			t.Errorf("%q: kind %d, want %d", message, got, want)
 		}

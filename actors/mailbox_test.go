@@ -208,7 +208,7 @@ func TestGoexitEndsTheGoroutineAlone(t *testing.T) {
 		wg.Go(func() { system.Root.Send(pid, "exit") })
 		wg.Wait()
 		<-handled
-		if now := openRuns.Load(); now != before {
+		if now := openRuns.Load(); now > before { // fewer: another test's goroutine has ended meanwhile
 			t.Errorf("%d inline runs are still counted", now-before)
 		}
 	})
