@@ -20,7 +20,15 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command as a shell sees it.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
+		addr, end, err := taken()
+		if err != nil {
+			return err
+		}
+		e.Defer(end)
+		e.Setenv("TAKEN", addr)
+		return nil
+	}})
 }
 
 // TestExcessCapabilities: what a process may raise at any time counts as what it has.
@@ -75,14 +83,14 @@ type started struct {
 	addr, admin string
 }
 
-// startRelay starts it with its admin listener off, unless the flags say otherwise.
+// startRelay starts it, where it will be the only one to listen, and where nobody does when it has ended.
 func startRelay(t *testing.T, flags ...string) *started {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "bin") + string(filepath.Separator)
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../...").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s := &started{cmd: exec.Command(bin+"pyrycode-relay", append([]string{"--insecure-listen", "127.0.0.1:0", "--admin-listen", "off"}, flags...)...)}
+	s := &started{cmd: exec.Command(bin+"pyrycode-relay", append([]string{"--insecure-listen", held(t), "--admin-listen", held(t), "--probe-timeout", "1h"}, flags...)...)}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -94,10 +102,8 @@ func startRelay(t *testing.T, flags ...string) *started {
 	s.out = bufio.NewReader(out)
 	line := s.line(t, "listens on")
 	s.addr = line[strings.Index(line, "http://")+len("http://"):]
-	if len(flags) > 0 {
-		line = s.line(t, "its pages are at")
-		s.admin = strings.TrimSuffix(line[strings.Index(line, "http://"):], "/")
-	}
+	line = s.line(t, "its pages are at")
+	s.admin = strings.TrimSuffix(line[strings.Index(line, "http://"):], "/")
 	return s
 }
 
@@ -157,7 +163,7 @@ func (s *started) asks(t *testing.T, args ...string) (out, complaints string, co
 func TestOperator(t *testing.T) {
 	dir := t.TempDir()
 	record, token := filepath.Join(dir, "record"), filepath.Join(dir, "token")
-	s := startRelay(t, "--admin-listen", "127.0.0.1:0", "--admin-token-file", token, "--record", record)
+	s := startRelay(t, "--admin-token-file", token, "--record", record)
 	follower := exec.Command(s.cmd.Path, "claims", "--follow", "--url", s.admin)
 	followed, err := follower.StdoutPipe()
 	if err != nil || follower.Start() != nil {
@@ -183,7 +189,7 @@ func TestOperator(t *testing.T) {
 	if out, why, code := s.asks(t, "release", "home", "--admin-token-file", token, "--json"); code != 0 || !strings.Contains(out, `"asked":"operator_release"`) {
 		t.Errorf("release: %d, %s%s", code, out, why)
 	}
-	lineOf(t, said, "1012")
+	lineOf(t, said, "closed (1012")
 	lineOf(t, news, "operator_release")
 	if out, _, code := s.asks(t, "claims", "--server-id", "home", "--decided", "released", "--json"); code != 0 || strings.Count(out, "\n") != 1 || strings.Contains(out, "\x1b") {
 		t.Errorf("claims: %d\n%s", code, out)
@@ -214,7 +220,7 @@ func TestOperator(t *testing.T) {
 // TestWhoWatchesOutlivesTheRelay: `claims --follow` and `slots --watch` go on with the relay that comes after it.
 func TestWhoWatchesOutlivesTheRelay(t *testing.T) {
 	dir := t.TempDir()
-	s := startRelay(t, "--admin-listen", "127.0.0.1:0", "--admin-token-file", filepath.Join(dir, "token"))
+	s := startRelay(t, "--admin-token-file", filepath.Join(dir, "token"))
 	var watchers []*bufio.Reader
 	for _, args := range [][]string{{"claims", "--follow"}, {"slots", "--watch"}} {
 		cmd := exec.Command(s.cmd.Path, append(args, "--url", s.admin)...)
@@ -259,7 +265,7 @@ func TestWhoWatchesOutlivesTheRelay(t *testing.T) {
 // TestFirstSession is the README's: claim, be refused, give back, claim again, have a phone's frame come back, and shut the
 // relay down.
 func TestFirstSession(t *testing.T) {
-	s := startRelay(t)
+	s := startRelay(t, "--admin-token-file", filepath.Join(t.TempDir(), "token"))
 	first, said := s.claim(t, "--id", "home")
 	lineOf(t, said, "holding")
 	second, why := s.claim(t, "--id", "home")
@@ -290,7 +296,7 @@ func TestFirstSession(t *testing.T) {
 		t.Errorf("a phone without a binary exits with %d", code)
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	lineOf(t, said, "1001")
+	lineOf(t, said, "closed (1001")
 	if code := exitCode(third); code != 1 {
 		t.Errorf("a claim that was lost exits with %d", code)
 	}

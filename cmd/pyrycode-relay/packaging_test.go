@@ -2,6 +2,7 @@ package main
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,6 +174,11 @@ func TestUnitGivesTheShutdownItsTime(t *testing.T) {
 	if err != nil {
 		t.Skip("no systemd-analyze to verify the units with")
 	}
+	var version int
+	said, _ := exec.Command(analyze, "--version").Output()
+	if _, err := fmt.Sscanf(string(said), "systemd %d", &version); err != nil || version < 247 { // of the newest setting, ProtectProc=
+		t.Skipf("systemd-analyze does not know every setting: %s", said)
+	}
 	dir := t.TempDir()
 	files := []string{"verify"}
 	for _, name := range []string{"pyrycode-relay.service", "pyrycode-relay-https.socket", "pyrycode-relay-http.socket"} {
@@ -183,8 +189,12 @@ func TestUnitGivesTheShutdownItsTime(t *testing.T) {
 		}
 		files = append(files, file)
 	}
-	if out, err := exec.Command(analyze, files...).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	out, err := exec.Command(analyze, files...).CombinedOutput()
+	t.Logf("systemd-analyze verify: %v\n%s", err, out)
+	for line := range strings.Lines(string(out)) { // it complains of this machine's other units, too, and where there is no systemd to ask
+		if strings.Contains(line, "pyrycode-relay") {
+			t.Error(line)
+		}
 	}
 }
 

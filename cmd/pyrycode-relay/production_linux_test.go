@@ -16,6 +16,11 @@ func TestProductionLooksAtWhoRunsIt(t *testing.T) {
 	}
 	const chown, netBindService = 0, 10
 	program := forAnybody(t)
+	addr, end, err := taken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
 	nobody := &syscall.Credential{Uid: 65532, Gid: 65532}
 	for who, c := range map[string]struct {
 		as   *syscall.SysProcAttr
@@ -32,8 +37,8 @@ func TestProductionLooksAtWhoRunsIt(t *testing.T) {
 			"--production with Linux capabilities 0x1 beyond CAP_NET_BIND_SERVICE: want them dropped, with systemd's CapabilityBoundingSet=, `setpriv --ambient-caps=-all`, or `setcap -r`",
 		},
 	} {
-		// Whom production lets through gets no further than an address that is nobody's.
-		relay := exec.Command(program, "--production", "--insecure-listen", "127.0.0.1:0", "--admin-listen", "192.0.2.1:0", "--admin-allow-remote")
+		// Whom production lets through gets no further than an address that is taken.
+		relay := exec.Command(program, "--production", "--insecure-listen", "127.0.0.1:0", "--admin-listen", addr)
 		relay.SysProcAttr, relay.Dir = c.as, "/"
 		out, err := relay.CombinedOutput()
 		if relay.ProcessState == nil {
