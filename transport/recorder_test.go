@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pyrycode/pyrycode-relay/actors/replay"
@@ -140,26 +141,25 @@ func (r *recording) turnsAway(now time.Time, seq int64) {
 // TestDecisionIsWrittenBeforeTheNextMessage: a relay that is killed in the night has recorded the last one of the evening.
 func TestDecisionIsWrittenBeforeTheNextMessage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "record")
-	r, err := newRecording(file, 1<<20, "test", testConfig().Log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go r.run()
-	defer r.stop()
-	written := func(what string) {
-		t.Helper()
-		for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
-			if b, err := os.ReadFile(file); err != nil || time.Now().After(end) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := newRecording(file, 1<<20, "test", testConfig().Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go r.run()
+		defer r.stop()
+		written := func(what string) {
+			t.Helper()
+			synctest.Wait() // until the writer waits for more: one that has not come to that would find more without being woken
+			if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), what) {
 				t.Fatalf("%v, and no %s in %s", err, what, b)
-			} else if strings.Contains(string(b), what) {
-				return
 			}
 		}
-	}
-	now := time.Now()
-	r.Begins(now, slots.Config{})
-	r.Handles(now, messages.Join{Server: "home", Conn: "p"})
-	written(`"message"`)
-	r.Decided(&slots.Entry{Seq: 1, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
-	written(`"decided"`)
+		now := time.Now()
+		r.Begins(now, slots.Config{})
+		r.Handles(now, messages.Join{Server: "home", Conn: "p"})
+		written(`"message"`)
+		r.Decided(&slots.Entry{Seq: 1, Time: now, Server: "home", Conn: "p", Asked: slots.AskedJoin, Decided: slots.TurnedAway, Why: slots.NobodyHolds})
+		written(`"decided"`)
+	})
 }
