@@ -29,6 +29,7 @@ func readRepo(t *testing.T, name string) string {
 func TestManifestsSayWhatTheRelayUnderstands(t *testing.T) {
 	setting := regexp.MustCompile(`(?m)^[^#\n]*?\b(PYRYCODE_RELAY_[A-Z0-9_]+) ?[=:] ?"?([^"\s]*)`)
 	more := regexp.MustCompile(`\b(PYRYCODE_RELAY_[A-Z0-9_]+)=(\S+)`) // the others of an Environment= line
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())                           // where certificates lie by default: there may be no home, or a cache that is too wide
 	for _, name := range []string{"Dockerfile", "compose.yaml", "compose.caddy.yaml", "fly.toml", "docs/deploy/pyrycode-relay.service"} {
 		t.Run(name, func(t *testing.T) {
 			text := readRepo(t, name)
