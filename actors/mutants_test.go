@@ -19,8 +19,10 @@ func TestMutants(t *testing.T) {
 		t.Fatalf("%d patches, %v: want at least 15", len(patches), err)
 	}
 	module := t.TempDir()
-	if err := os.CopyFS(module, os.DirFS("..")); err != nil {
-		t.Fatal(err)
+	for _, part := range []string{"go.mod", "go.sum", "actors", "cmd", "docs", "messages", "transport"} { // what else lies there may come and go
+		if err := copyAll(filepath.Join(module, part), filepath.Join("..", part)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, patch := range patches {
 		t.Run(strings.TrimSuffix(filepath.Base(patch), ".patch"), func(t *testing.T) {
@@ -44,6 +46,13 @@ func TestMutants(t *testing.T) {
 			t.Log(says)
 		})
 	}
+}
+
+func copyAll(to, from string) error {
+	if b, err := os.ReadFile(from); err == nil {
+		return os.WriteFile(to, b, 0o600)
+	}
+	return os.CopyFS(to, os.DirFS(from))
 }
 
 // header is what a patch says of itself before its first diff.
