@@ -26,6 +26,10 @@ import (
 // patience is how long a browser may take to start, and a page for whatever is asked of it. Only a browser that hangs needs it.
 const patience = 2 * time.Minute
 
+// longestTemp is how long the path of the directory for temporary files may be: Chromium makes a socket below it, whose path has 107
+// bytes at most, and does not start where it has more.
+const longestTemp = 50
+
 // names are what Chromium is called, here and there.
 var names = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
 
@@ -51,9 +55,13 @@ type Look struct {
 // remove, and not t.TempDir's: a child of the browser's may outlive it, and write there still.
 func Open(t testing.TB, url string, look Look) *Page {
 	t.Helper()
-	allocated, free := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(find(t)), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	if len(os.TempDir()) > longestTemp {
+		options = append(options, chromedp.Env("TMPDIR=/tmp"))
+	}
+	allocated, free := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(free)
 	ctx, _ := chromedp.NewContext(allocated)
 	t.Cleanup(func() {
