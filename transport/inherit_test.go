@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -51,26 +50,6 @@ func (p passedOn) addr() string { return p.l.Addr().String() }
 func (p passedOn) port() string {
 	_, port, _ := net.SplitHostPort(p.addr())
 	return port
-}
-
-// reserved is an address that one relay after the other may listen on, and nobody else: a socket is bound to it, and does not listen.
-func reserved(t testing.TB) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	syscall.CloseOnExec(fd)
-	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	at, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint("127.0.0.1:", at.(*syscall.SockaddrInet4).Port)
 }
 
 func TestInheritedSocketOutlivesTheRelay(t *testing.T) {

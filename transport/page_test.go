@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/pyrycode/pyrycode-relay/transport/measure/browser"
+	"github.com/pyrycode/pyrycode-relay/transport/measure/port"
 )
 
 var (
@@ -365,7 +366,7 @@ func TestPausedPageStandsStill(t *testing.T) {
 // TestPageOutlivesTheRelay: while it is away the page says so, and when another one is there, whose numbers begin anew, shows that one.
 func TestPageOutlivesTheRelay(t *testing.T) {
 	cfg := pageConfig()
-	cfg.AdminListen = reserved(t)
+	cfg.AdminListen = port.Held(t)
 	r := run(t, cfg)
 	for range 3 {
 		r.daemon("home").living()

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/measure/port"
 )
 
 func TestMain(m *testing.M) {
@@ -491,7 +492,7 @@ func (r *running) holders() int {
 // TestShutdownAmongClaims: whoever is let in while a shutdown begins is closed with 1001, or told 503.
 func TestShutdownAmongClaims(t *testing.T) {
 	cfg := testConfig()
-	cfg.Listen = reserved(t) // or who dials once more could find somebody else there
+	cfg.Listen = port.Held(t) // or who dials once more could find somebody else there
 	r := run(t, cfg)
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pyrycode/pyrycode-relay/transport/measure/port"
 )
 
 // fake is a relay of the tests' own: as small as it can be, right by docs/protocol.md as far as claimstorm looks, and wrong in the one
@@ -107,6 +109,16 @@ func (f *fake) serve(t *testing.T, start func(*httptest.Server)) (url string) {
 		f.running.Wait()
 	})
 	return "ws" + strings.TrimPrefix(srv.URL, "http")
+}
+
+// listen listens where nobody else will when the listener has been closed: who dials then is refused.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", port.Held(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // authority is a file with its certificate.

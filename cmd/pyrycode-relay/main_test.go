@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pyrycode/pyrycode-relay/transport/measure/port"
 )
 
 func TestMain(m *testing.M) {
@@ -29,6 +32,15 @@ func TestScripts(t *testing.T) {
 		e.Setenv("TAKEN", addr)
 		return nil
 	}})
+}
+
+// taken is an address of loopback where somebody listens until end is called, and nobody else can.
+func taken() (addr string, end func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	return l.Addr().String(), func() { l.Close() }, nil
 }
 
 // TestExcessCapabilities: what a process may raise at any time counts as what it has.
@@ -90,7 +102,7 @@ func startRelay(t *testing.T, flags ...string) *started {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "../...").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s := &started{cmd: exec.Command(bin+"pyrycode-relay", append([]string{"--insecure-listen", held(t), "--admin-listen", held(t), "--probe-timeout", "1h"}, flags...)...)}
+	s := &started{cmd: exec.Command(bin+"pyrycode-relay", append([]string{"--insecure-listen", port.Held(t), "--admin-listen", port.Held(t), "--probe-timeout", "1h"}, flags...)...)}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,19 +1,20 @@
-package main
+// Package port holds ports for tests that end one listener and begin another, or that want to be refused: a port that was free a moment ago
+// may be somebody else's by now.
+package port
 
 import (
 	"fmt"
-	"net"
 	"runtime"
 	"syscall"
 	"testing"
 )
 
-// held is an address of loopback that refuses whoever dials it, and where only somebody who names it can listen, until the test ends:
-// a socket is bound to it and does not listen, so that the kernel gives the port to nobody who asks for any. Elsewhere than on
-// Linux nobody could listen there beside it, and the port is a guess.
-func held(t *testing.T) string {
+// Held is an address of loopback that refuses whoever dials it, and where only somebody who names it can listen, until the test ends: a
+// socket is bound to it and does not listen, so that the kernel gives the port to nobody who asks for any. Elsewhere than on Linux
+// nobody could listen there beside it, and the port is a guess.
+func Held(t testing.TB) string {
 	t.Helper()
-	syscall.ForkLock.RLock()
+	syscall.ForkLock.RLock() // no child is to inherit it
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err == nil {
 		syscall.CloseOnExec(fd)
@@ -39,13 +40,4 @@ func held(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprint("127.0.0.1:", at.(*syscall.SockaddrInet4).Port)
-}
-
-// taken is an address of loopback where somebody listens until end is called, and nobody else can.
-func taken() (addr string, end func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	return l.Addr().String(), func() { l.Close() }, nil
 }
