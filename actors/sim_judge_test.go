@@ -173,6 +173,7 @@ func (j *judge) sentToBinary(p *peer, text string) {
 		Frame *string            `json:"frame"`
 		Code  messages.CloseCode `json:"close_code"`
 	}
+	text = strings.Replace(text, padding, "", 1) // or the race detector would look at each byte of it, again and again
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		j.must(false, "%s: %v", text, err)
 		return
