@@ -7,25 +7,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
 
-// TestMutants applies each patch of testdata/mutants to a copy of the module, one after the other. Each is a plausible mistake;
-// the copy must build, and the tests that the patch names must be red.
+// TestMutants applies each patch of testdata/mutants to a copy of the module. Each is a plausible mistake; the copy must build, and the
+// tests that the patch names must be red. Some are so by hanging: meanwhile another patch is tried in another copy.
 func TestMutants(t *testing.T) {
 	patches, err := filepath.Glob("testdata/mutants/*.patch")
 	if err != nil || len(patches) < 15 {
 		t.Fatalf("%d patches, %v: want at least 15", len(patches), err)
 	}
-	module := t.TempDir()
-	for _, part := range []string{"go.mod", "go.sum", "actors", "cmd", "docs", "messages", "transport"} { // what else lies there may come and go
-		if err := copyAll(filepath.Join(module, part), filepath.Join("..", part)); err != nil {
-			t.Fatal(err)
-		}
+	copies := make(chan string, runtime.GOMAXPROCS(0))
+	for range cap(copies) {
+		copies <- copyOfModule(t)
 	}
 	for _, patch := range patches {
 		t.Run(strings.TrimSuffix(filepath.Base(patch), ".patch"), func(t *testing.T) {
+			t.Parallel()
+			module := <-copies
+			defer func() { copies <- module }()
 			b, err := os.ReadFile(patch)
 			if err != nil {
 				t.Fatal(err)
@@ -46,6 +48,16 @@ func TestMutants(t *testing.T) {
 			t.Log(says)
 		})
 	}
+}
+
+func copyOfModule(t *testing.T) (module string) {
+	module = t.TempDir()
+	for _, part := range []string{"go.mod", "go.sum", "actors", "cmd", "docs", "messages", "transport"} { // what else lies there may come and go
+		if err := copyAll(filepath.Join(module, part), filepath.Join("..", part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return module
 }
 
 func copyAll(to, from string) error {
