@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -211,5 +212,63 @@ func eachDispatch(b *testing.B, f func(b *testing.B, system *actor.ActorSystem, 
 		{"synchronized", []actor.PropsOption{actor.WithDispatcher(actor.NewSynchronizedDispatcher(300))}},
 	} {
 		b.Run(d.name, func(b *testing.B) { f(b, newSystem(), d.opts) })
+	}
+}
+
+// paved is a socket whose peer takes everything at once.
+type paved struct {
+	*line
+	taken int
+}
+
+func (p *paved) Send(_, _, _ []byte, _ messages.Passing) bool { p.taken++; return true }
+func (p *paved) Notify()                                      { p.inbox.Tell(messages.Written{}) }
+
+// crossing is a way through the actors of a phone and of its binary: how a frame is sent, and who takes it.
+type crossing struct {
+	send  func()
+	taker *paved
+}
+
+func crossings(t testing.TB, size int) map[string]crossing {
+	r := Start(Config{Slots: patient, system: newSystem()})
+	t.Cleanup(r.Stop)
+	b, p := &paved{line: newLine()}, &paved{line: newLine()}
+	b.inbox = r.Binary(b, Binary{Server: "home", Conn: "b"})
+	r.RoundTrip()
+	p.inbox = r.Phone(p, Phone{Server: "home", Conn: "p"})
+	p.attached()
+	t.Cleanup(func() { p.ends(); b.ends() })
+	payload := strings.Repeat("a", size-2)
+	up := &messages.Received{Bytes: []byte(`"` + payload + `"`)}
+	down := &messages.Received{Bytes: []byte(`{"conn_id":"p","frame":"` + payload + `"}`)}
+	return map[string]crossing{"up": {func() { p.inbox.Tell(up) }, b}, "down": {func() { b.inbox.Tell(down) }, p}}
+}
+
+// TestAFrameIsNotAllocatedFor on its way through the actors. What a Credit costs, each hundred frames or so, is not a frame's.
+func TestAFrameIsNotAllocatedFor(t *testing.T) {
+	const frames = 5000
+	for way, c := range crossings(t, 1<<10) {
+		before := c.taker.taken
+		if n := testing.AllocsPerRun(frames, c.send); n > 0 {
+			t.Errorf("%s: %v allocations a frame", way, n)
+		}
+		if n := c.taker.taken - before; n != 1+frames { // the first is to warm up
+			t.Errorf("%s: %d of %d frames have come", way, n, 1+frames)
+		}
+	}
+}
+
+// BenchmarkFrame asks what a frame costs between the sockets: its validation, and the actors of the phone and of the binary.
+func BenchmarkFrame(b *testing.B) {
+	for _, size := range []int{256, 1 << 10, 16 << 10} {
+		for way, c := range crossings(b, size) {
+			b.Run(fmt.Sprintf("%s/%dB", way, size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					c.send()
+				}
+			})
+		}
 	}
 }

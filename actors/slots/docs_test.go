@@ -41,34 +41,6 @@ func TestDiagramsAreTheStories(t *testing.T) {
 			t.Errorf("docs/ordering.md does not name the story %s", filepath.Base(s))
 		}
 	}
-	tests := testNames(t)
-	for _, name := range regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`).FindAllString(page, -1) {
-		if !tests[name] {
-			t.Errorf("docs/ordering.md names %s, which is not a test", name)
-		}
-	}
-}
-
-// testNames is every test of the module.
-func testNames(t *testing.T) map[string]bool {
-	names := map[string]bool{}
-	def := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	for _, room := range []string{"actors", "cmd", "messages", "transport"} { // what else lies in the checkout may come and go
-		err := filepath.WalkDir(filepath.Join("../..", room), func(path string, _ os.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			b, err := os.ReadFile(path)
-			for _, m := range def.FindAllStringSubmatch(string(b), -1) {
-				names[m[1]] = true
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return names
 }
 
 var (
