@@ -132,6 +132,7 @@ var mayImport = map[string][]string{
 	"transport/client":          {}, // it must catch the relay's bugs, not repeat them
 	"transport/measure":         {"transport", "actors", "actors/slots", "messages"},
 	"transport/measure/browser": {}, // for tests alone
+	"transport/measure/leak":    {}, // likewise
 	"transport/measure/port":    {}, // likewise
 	"cmd/pyrycode-relay":        {"transport/admin", "transport/push", "transport/viewer", "transport", "actors", "actors/replay", "actors/slots", "messages"},
 	"cmd/claimstorm":            {"transport/client", "cmd/claimstorm/history", "cmd/claimstorm/report"}, // and so must this

@@ -18,9 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/pyrycode/pyrycode-relay/messages"
+	"github.com/pyrycode/pyrycode-relay/transport/measure/leak"
 	"github.com/pyrycode/pyrycode-relay/transport/measure/port"
 )
 
@@ -29,16 +28,7 @@ func TestMain(m *testing.M) {
 		servePebble(ports)
 		return
 	}
-	code := m.Run()
-	http.DefaultClient.CloseIdleConnections()
-	err := goleak.Find()
-	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); err = goleak.Find() { // what ends may do so slowly
-	}
-	if err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Main(m))
 }
 
 // rounds is short, or in make soak long.

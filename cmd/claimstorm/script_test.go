@@ -2,13 +2,11 @@ package main
 
 import (
 	"flag"
-	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"go.uber.org/goleak"
+
+	"github.com/pyrycode/pyrycode-relay/transport/measure/leak"
 )
 
 // TestScripts runs the command as a shell sees it.
@@ -26,14 +24,5 @@ type leakless struct{ m *testing.M }
 
 func (l leakless) Run() int {
 	_ = flag.Set("test.parallel", "6") // they wait, for the most part
-	code := l.m.Run()
-	err := goleak.Find()
-	for late := time.Now().Add(time.Minute); err != nil && time.Now().Before(late); { // some of them are just ending
-		err = goleak.Find()
-	}
-	if err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leak.Main(l.m)
 }

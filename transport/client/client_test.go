@@ -18,14 +18,14 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/pyrycode/pyrycode-relay/actors/slots"
 	"github.com/pyrycode/pyrycode-relay/transport"
 	"github.com/pyrycode/pyrycode-relay/transport/client"
+	"github.com/pyrycode/pyrycode-relay/transport/measure/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
 // startRelay runs a relay, and gives its URL and what ends it.
 func startRelay() (url string, stop func()) {

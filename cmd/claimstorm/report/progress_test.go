@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -12,22 +11,11 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"go.uber.org/goleak"
+
+	"github.com/pyrycode/pyrycode-relay/transport/measure/leak"
 )
 
-// TestMain looks for goroutines that nobody ended.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	err := goleak.Find()
-	for late := time.Now().Add(time.Minute); err != nil && time.Now().Before(late); { // some of them are just ending
-		err = goleak.Find()
-	}
-	if err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
 // TestPipeGetsALineEachFiveSeconds, and one at the end.
 func TestPipeGetsALineEachFiveSeconds(t *testing.T) {
